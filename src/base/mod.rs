@@ -1,0 +1,3 @@
+//! Layer 0: the words the other layers speak. Standard library only; no input, output or clock.
+
+pub mod ids;

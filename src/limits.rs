@@ -1,0 +1,60 @@
+//! Every bound and default of the library, with its unit in the name.
+//!
+//! What is here is a promise about memory, time or size; `Config` may lower or raise some of them.
+
+/// Largest tag: tags are non-negative 63-bit numbers.
+pub const TAG_MAX: u64 = i64::MAX as u64;
+
+/// Messages up to this many bytes are sent at once, without asking the receiver.
+pub const EAGER_BYTES_MAX: usize = 64 * 1024;
+
+/// Between threads of one process a longer message is copied once, straight from the sender's buffer.
+pub const EAGER_THREADS_BYTES_MAX: usize = 8 * 1024;
+
+/// Unexpected payload that a rank holds at most, for all its peers together.
+pub const UNEXPECTED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Least and most eager credit that one peer is given out of [`UNEXPECTED_BYTES_MAX`].
+pub const CREDIT_BYTES_MIN: usize = 16 * 1024;
+/// See [`CREDIT_BYTES_MIN`].
+pub const CREDIT_BYTES_MAX: usize = 256 * 1024;
+
+/// What an envelope costs in credit, besides its payload: roughly what the receiver spends on it.
+pub const ENVELOPE_CREDIT_BYTES: usize = 256;
+
+/// A message sent on demand travels in parts of at most this many bytes, so that others may pass between.
+pub const DATA_PART_BYTES_MAX: usize = 1024 * 1024;
+
+/// Longest control message, in either direction.
+pub const CONTROL_FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Output of a rank is forwarded in pieces of at most this many bytes.
+pub const OUTPUT_PIECE_BYTES_MAX: usize = 32 * 1024;
+
+/// Most ranks of a job.
+pub const RANKS_MAX: usize = 1 << 20;
+
+/// Longest handshake, before a stranger has proved anything.
+pub const HANDSHAKE_BYTES_MAX: usize = 1024;
+/// Time a stranger has for its first message.
+pub const HANDSHAKE_MILLIS_MAX: u64 = 2_000;
+/// Connections that may be in the handshake at once; the oldest gives way.
+pub const HANDSHAKES_MAX: usize = 64;
+
+/// Time for the operating system to establish a connection.
+pub const CONNECT_MILLIS_MAX: u64 = 10_000;
+
+/// Time that a broken connection waits for the launcher's word on the peer's fate.
+pub const VERDICT_MILLIS_MAX: u64 = 3_000;
+
+/// After this long a blocked rank asks the launcher to tell it when the peer has gone.
+pub const WATCH_AFTER_MILLIS: u64 = 50;
+
+/// Bytes that one read of a stream takes at most into the shared buffer.
+pub const STREAM_READ_BYTES: usize = 64 * 1024;
+
+const _: () = assert!(EAGER_BYTES_MAX + ENVELOPE_CREDIT_BYTES <= CREDIT_BYTES_MAX / 2);
+const _: () = assert!(EAGER_THREADS_BYTES_MAX <= EAGER_BYTES_MAX);
+const _: () = assert!(CREDIT_BYTES_MIN >= 4 * ENVELOPE_CREDIT_BYTES);
+const _: () = assert!(CREDIT_BYTES_MAX <= UNEXPECTED_BYTES_MAX);
+const _: () = assert!(OUTPUT_PIECE_BYTES_MAX < CONTROL_FRAME_BYTES_MAX);

@@ -1,0 +1,4 @@
+//! Layer 2, edge: the only place that calls the operating system beyond what `std`, `rustix` and
+//! `mio` wrap safely. Every unsafe block carries its proof.
+
+pub mod process;

@@ -1,0 +1,99 @@
+//! Layer 2, edge: moves frames to a peer and from it.
+//!
+//! # The contract
+//!
+//! A [`Fabric`] is one rank's view of all others. It knows nothing of matching or requests: it takes
+//! a [`Header`] with a [`Payload`] for a peer, and hands arriving headers and payloads to a [`Sink`].
+//!
+//! * Frames to one peer arrive whole, once, and in the order in which they were sent; between
+//!   different peers there is no order.
+//! * `send` never blocks. What a socket does not take at once is queued; `progress` goes on with it.
+//! * A [`Payload::Borrowed`] is either written at once or copied; a [`Payload::Lent`] is not copied:
+//!   it is read later through [`Sink::lent`], and [`Sink::sent`] says that it is no longer needed.
+//! * The peer is connected at the first frame for it. A simultaneous connection from the other side
+//!   is resolved so that exactly one stays.
+//! * An arriving payload is written straight to where the sink wants it.
+//! * What goes wrong with one peer is told by [`Sink::lost`], once, and never hurts another peer.
+//!
+//! Every kind of link passes the one suite in `tests/transport.rs`.
+
+use crate::base::ids::Peer;
+use crate::wire::header::Header;
+
+/// Names memory of the layer above, so that a payload can be sent without being copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LentId(pub u64);
+
+/// The payload of a frame that is sent. Its length is `header.payload()`.
+#[derive(Clone, Copy, Debug)]
+pub enum Payload<'a> {
+    /// No payload.
+    None,
+    /// Valid during the call only: what cannot be written at once is copied.
+    Borrowed(&'a [u8]),
+    /// Stays readable through [`Sink::lent`] until [`Sink::sent`].
+    Lent {
+        /// Whose memory.
+        id: LentId,
+        /// Where in it the payload begins, in bytes.
+        offset: u64,
+    },
+}
+
+/// What the sink wants done with an arriving payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// Hand it to [`Sink::space`], under this key.
+    Into(u64),
+    /// Read it and throw it away.
+    Discard,
+}
+
+/// The layer above a fabric: where frames and their consequences go.
+pub trait Sink {
+    /// A header has arrived from `peer`.
+    ///
+    /// With a payload, the answer says where it goes; the payload is then written in one or more
+    /// pieces to what [`space`](Self::space) gives, followed by one [`done`](Self::done). Without a
+    /// payload the answer is ignored and no other call follows.
+    ///
+    /// # Errors
+    ///
+    /// A description of why the frame makes no sense: the peer is then lost.
+    fn header(&mut self, peer: Peer, header: &Header) -> Result<Accept, String>;
+
+    /// The memory for the payload `key` from byte `offset` on, at most to its end. It may be shorter
+    /// than the payload (the message is truncated): the rest is discarded. Empty: discard.
+    fn space(&mut self, key: u64, offset: u64) -> &mut [u8];
+
+    /// The payload `key` has arrived in full.
+    fn done(&mut self, peer: Peer, key: u64);
+
+    /// The bytes of a lent payload from `offset` on; `None` when it was withdrawn, in which case
+    /// zeros are sent in its place, so that the stream stays in step.
+    fn lent(&self, id: LentId, offset: u64, length: usize) -> Option<&[u8]>;
+
+    /// `length` bytes of a lent payload were written; they are not needed any more.
+    fn sent(&mut self, peer: Peer, id: LentId, length: u64);
+
+    /// The address of this peer is needed to go on; answer with [`Fabric::resolve`].
+    fn lookup(&mut self, peer: Peer);
+
+    /// The connection to this peer has ended: nothing more will arrive, nothing more can be sent.
+    fn lost(&mut self, peer: Peer, why: Lost);
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The peer closed it after its `Goodbye`.
+    Closed,
+    /// It broke: the peer's process may have died, or the network failed.
+    Broken(String),
+    /// The peer sent bytes that make no sense, or speaks another version.
+    Wire(String),
+    /// The peer could not prove that it belongs to the job.
+    Authentication(String),
+    /// No connection could be established in time.
+    Unreachable(String),
+}

@@ -1,0 +1,6 @@
+//! Layer 1: bytes to values and back. Pure and total: no decoder here panics, reads a clock, or
+//! allocates before a length has been checked against `limits`.
+#![forbid(unsafe_code)]
+
+pub mod control;
+pub mod header;
