@@ -74,7 +74,17 @@ impl Flags {
     pub const NONE: Self = Self(0);
     /// The payload of a `Request` can be read by the receiver at `place`.
     pub const PULL: Self = Self(1);
-    const KNOWN: u8 = 1;
+    /// A `Request` was paid for with credit, which comes back when it is matched.
+    pub const CHARGED: Self = Self(2);
+    /// A `Credit` allows `length` more announcements instead of bytes.
+    pub const ENVELOPES: Self = Self(4);
+    const KNOWN: u8 = 7;
+
+    /// These bits and those of `other`.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 
     /// Whether all bits of `other` are set.
     pub const fn contains(self, other: Self) -> bool {

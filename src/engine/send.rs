@@ -1,0 +1,152 @@
+//! The sending half: beginning a message, streaming it on demand, withdrawing it.
+
+use super::{
+    Action, Engine, Failure, Nonsense, Outgoing, SendId, SendPhase, SendStart, send_id, send_token,
+};
+use crate::base::ids::Peer;
+use crate::limits::DATA_PART_BYTES_MAX;
+use crate::wire::header::{Header, Kind};
+
+impl Engine {
+    /// Begins a send.
+    pub fn send(&mut self, outgoing: Outgoing) -> SendStart {
+        if self.is_gone(outgoing.to) {
+            return SendStart::Gone;
+        }
+        self.start_send(outgoing)
+    }
+
+    /// `length` bytes of the part that was handed out last are written.
+    pub fn part_sent(&mut self, id: SendId, written: u64) {
+        let Some(send) = self.sends.get_mut(id) else {
+            return;
+        };
+        let SendPhase::Sending {
+            offset,
+            length,
+            unwritten,
+            ..
+        } = &mut send.phase
+        else {
+            return;
+        };
+        *unwritten = unwritten.saturating_sub(written);
+        if *unwritten > 0 {
+            return;
+        }
+        if offset == length {
+            self.send_done(id, Ok(()));
+        } else {
+            self.next_part(id);
+        }
+    }
+
+    /// Gives a send up: its buffer is not needed any more, and nobody will be told how it ended. The
+    /// receiver learns of it if the message was announced.
+    pub fn withdraw(&mut self, id: SendId) {
+        let Some(send) = self.sends.remove(id) else {
+            return;
+        };
+        if send.phase != SendPhase::Held {
+            let header = Header {
+                token: send_token(id),
+                ..self.header(Kind::Withdrawn)
+            };
+            self.transmit(send.outgoing.to, header);
+        }
+    }
+
+    pub(crate) fn arrive_clear(&mut self, from: Peer, header: &Header) -> Result<(), Nonsense> {
+        let id = send_id(header.token);
+        let Some(send) = self.sends.get_mut(id) else {
+            return Ok(()); // It was withdrawn while the answer was under way.
+        };
+        if send.outgoing.to != from || send.phase != SendPhase::Requested {
+            return Err(Nonsense::Unasked(header.kind));
+        }
+        if header.length == 0 || header.length > send.outgoing.length {
+            return Err(Nonsense::Length(header.kind, header.length));
+        }
+        let (place, length) = (header.place, header.length);
+        send.phase = SendPhase::Sending {
+            place,
+            offset: 0,
+            length,
+            unwritten: 0,
+        };
+        self.next_part(id);
+        Ok(())
+    }
+
+    pub(crate) fn arrive_finished(&mut self, from: Peer, header: &Header) -> Result<(), Nonsense> {
+        let id = send_id(header.token);
+        let Some(send) = self.sends.get(id) else {
+            return Ok(());
+        };
+        if send.outgoing.to != from || send.phase != SendPhase::Requested {
+            return Err(Nonsense::Unasked(header.kind));
+        }
+        self.send_done(id, Ok(()));
+        Ok(())
+    }
+
+    pub(crate) fn send_done(&mut self, id: SendId, outcome: Result<(), Failure>) {
+        if let Some(send) = self.sends.remove(id) {
+            let owner = send.outgoing.owner;
+            self.actions.push_back(Action::SendDone {
+                send: id,
+                owner,
+                outcome,
+            });
+        }
+    }
+
+    pub(crate) fn fail_sends_to(&mut self, peer: Peer) {
+        let lost: Vec<_> = self
+            .sends
+            .iter()
+            .filter(|(_, send)| send.outgoing.to == peer)
+            .map(|(id, _)| id)
+            .collect();
+        for id in lost {
+            self.send_done(id, Err(Failure::PeerGone(peer)));
+        }
+        self.peer_mut(peer).held.clear();
+    }
+
+    fn next_part(&mut self, id: SendId) {
+        let template = self.header(Kind::Data);
+        let Some(send) = self.sends.get_mut(id) else {
+            return;
+        };
+        let outgoing = send.outgoing;
+        let SendPhase::Sending {
+            place,
+            offset,
+            length,
+            unwritten,
+        } = &mut send.phase
+        else {
+            return;
+        };
+        let part = (*length - *offset).min(DATA_PART_BYTES_MAX as u64);
+        let header = Header {
+            context: outgoing.context,
+            check: outgoing.check,
+            length: part,
+            token: *place,
+            place: *offset,
+            ..template
+        };
+        let action = Action::TransmitPart {
+            to: outgoing.to,
+            header,
+            send: id,
+            buffer: outgoing.buffer,
+            offset: *offset,
+        };
+        *offset += part;
+        *unwritten = part;
+        self.actions.push_back(action);
+    }
+}
