@@ -3,7 +3,7 @@
 use super::matching::NodeId;
 use super::search::envelope;
 use super::{
-    Action, Engine, Failure, Landing, Nonsense, RecvId, RecvPhase, Unexpected, UnexpectedKind,
+    Action, Announced, Engine, Failure, Landing, Nonsense, RecvId, RecvPhase, UnexpectedKind,
     recv_id,
 };
 use crate::base::ids::Peer;
@@ -23,12 +23,13 @@ impl Engine {
         from: Peer,
         header: &Header,
     ) -> Result<Landing, Nonsense> {
-        if header.context.is_collective() {
-            self.collective_frame(header.context, from, header.tag, header.check);
-        }
         self.charge(from, header.length)?;
         let envelope = envelope(from, header);
-        let Some(id) = self.find_posted(header.context, from, header.tag) else {
+        let posted = self.find_posted(header.context, from, header.tag);
+        if header.context.is_collective() {
+            self.collective_frame(from, header, posted.is_none());
+        }
+        let Some(id) = posted else {
             let complete = header.length == 0;
             let kind = UnexpectedKind::Staged {
                 complete,
@@ -71,30 +72,37 @@ impl Engine {
         from: Peer,
         header: &Header,
     ) -> Result<Landing, Nonsense> {
-        if header.context.is_collective() {
-            self.collective_frame(header.context, from, header.tag, header.check);
-        }
-        let charged = header.flags.contains(Flags::CHARGED);
-        if charged {
-            self.charge(from, 0)?;
-        }
-        let envelope = envelope(from, header);
-        let pull = header.flags.contains(Flags::PULL).then_some(header.place);
         let token = header.token;
-        if let Some(id) = self.find_posted(header.context, from, header.tag) {
+        if self.announced.contains_key(&(from, token)) {
+            return Err(Nonsense::Repeated(token));
+        }
+        self.charge_request(from, header)?;
+        let envelope = envelope(from, header);
+        let charged = header.flags.contains(Flags::CHARGED);
+        let pull = header.flags.contains(Flags::PULL).then_some(header.place);
+        let posted = self.find_posted(header.context, from, header.tag);
+        if header.context.is_collective() {
+            self.collective_frame(from, header, posted.is_none());
+        }
+        if let Some(id) = posted {
             self.unpost(id);
             if charged {
                 self.give_back(from, 0);
             }
             self.start_transfer(id, envelope, token, pull);
-        } else {
-            let kind = UnexpectedKind::Requested {
-                token,
-                pull,
-                charged,
-            };
-            self.push_unexpected(header.context, envelope, kind);
+            return Ok(Landing::Nothing);
         }
+        let kind = UnexpectedKind::Requested {
+            token,
+            pull,
+            charged,
+        };
+        if header.context.is_collective() && !charged {
+            self.peer_mut(from).collectives += 1;
+        }
+        let node = self.push_unexpected(header.context, envelope, kind);
+        self.announced
+            .insert((from, token), Announced::Waiting(node));
         Ok(Landing::Nothing)
     }
 
@@ -130,36 +138,17 @@ impl Engine {
     }
 
     pub(crate) fn arrive_withdrawn(&mut self, from: Peer, token: u64) {
-        let announced = self.unexpected.in_order().into_iter().find(|&node| {
-            self.unexpected.get(node).is_some_and(|entry| {
-                entry.envelope.source == from
-                    && matches!(entry.kind, UnexpectedKind::Requested { token: t, .. } if t == token)
-            })
-        });
-        if let Some(node) = announced {
-            let entry = self.unexpected.remove(node);
-            if let Some(Unexpected {
-                kind: UnexpectedKind::Requested { charged: true, .. },
-                ..
-            }) = entry
-            {
-                self.give_back(from, 0);
+        match self.announced.get(&(from, token)) {
+            Some(&Announced::Waiting(node)) => self.take_request(node),
+            Some(&Announced::Matched(id)) => {
+                if let Some(
+                    RecvPhase::Streaming { envelope, .. } | RecvPhase::Pulling { envelope, .. },
+                ) = self.recvs.get(id).map(|recv| recv.phase)
+                {
+                    self.recv_done(id, Err(Failure::Withdrawn(envelope)));
+                }
             }
-            return;
-        }
-        let matched = self.recvs.iter().find_map(|(id, recv)| match recv.phase {
-            RecvPhase::Streaming {
-                envelope, token: t, ..
-            }
-            | RecvPhase::Pulling { envelope, token: t }
-                if t == token && envelope.source == from =>
-            {
-                Some((id, envelope))
-            }
-            _ => None,
-        });
-        if let Some((id, envelope)) = matched {
-            self.recv_done(id, Err(Failure::Withdrawn(envelope)));
+            None => {} // It was received while this was under way.
         }
     }
 
@@ -192,14 +181,21 @@ impl Engine {
             if entry.envelope.source != peer || whole {
                 continue;
             }
-            if let UnexpectedKind::Staged { .. } = entry.kind {
-                self.actions.push_back(Action::Deliver {
-                    staged: node,
-                    into: None,
-                    take: 0,
-                });
+            let (context, tag) = (entry.context, entry.envelope.tag);
+            match entry.kind {
+                UnexpectedKind::Requested { .. } => self.take_request(node),
+                UnexpectedKind::Staged { claimed, .. } => {
+                    self.unexpected.remove(node);
+                    self.actions.push_back(Action::Deliver {
+                        staged: node,
+                        into: None,
+                        take: 0,
+                    });
+                    if claimed.is_none() && context.is_collective() {
+                        self.collective_taken(context, tag);
+                    }
+                }
             }
-            self.unexpected.remove(node);
         }
     }
 

@@ -5,11 +5,13 @@
 //! number are a mismatch, found at the first frame, without any message of its own.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use rustc_hash::FxBuildHasher;
 
 use super::{Action, Engine};
 use crate::base::ids::{Context, Peer};
+use crate::wire::header::Header;
 
 /// Bits of a collective's tag that hold the round; the sequence number is above them.
 pub const ROUND_BITS: u32 = 24;
@@ -39,11 +41,20 @@ struct Record {
     ours: Option<u64>,
     /// Up to two different signatures that arrived before this rank's own.
     early: [Option<(Peer, u64)>; 2],
+    /// Frames that wait for this rank to begin. Without any, the record is dropped: what a peer can
+    /// make this rank remember here is bounded by what it can make it hold.
+    waiting: u64,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Collectives {
     records: HashMap<(Context, u64), Record, FxBuildHasher>,
+}
+
+impl Collectives {
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
 }
 
 impl Engine {
@@ -77,16 +88,19 @@ impl Engine {
         self.collectives.records.remove(&(context, sequence));
     }
 
-    /// Looks at the signature of an arriving frame.
-    pub(crate) fn collective_frame(&mut self, context: Context, peer: Peer, tag: u64, theirs: u64) {
-        let sequence = tag >> ROUND_BITS;
-        let record = self
-            .collectives
-            .records
-            .entry((context, sequence))
-            .or_default();
-        match record.ours {
-            Some(ours) if ours != theirs => {
+    /// Looks at the signature of an arriving frame. A frame that has not found its receive waits, until
+    /// [`collective_taken`](Self::collective_taken).
+    pub(crate) fn collective_frame(&mut self, peer: Peer, header: &Header, waits: bool) {
+        let (context, theirs) = (header.context, header.check);
+        let sequence = header.tag >> ROUND_BITS;
+        let records = &mut self.collectives.records;
+        let record = match records.entry((context, sequence)) {
+            Entry::Occupied(record) => record.into_mut(),
+            Entry::Vacant(vacant) if waits => vacant.insert(Record::default()),
+            Entry::Vacant(_) => return,
+        };
+        if let Some(ours) = record.ours {
+            if ours != theirs {
                 let mismatch = Mismatch {
                     context,
                     sequence,
@@ -96,18 +110,29 @@ impl Engine {
                 };
                 self.actions.push_back(Action::Mismatch(mismatch));
             }
-            Some(_) => {}
-            None => {
-                let known = record
-                    .early
-                    .iter()
-                    .flatten()
-                    .any(|(_, seen)| *seen == theirs);
-                if let (false, Some(free)) =
-                    (known, record.early.iter_mut().find(|early| early.is_none()))
-                {
-                    *free = Some((peer, theirs));
-                }
+            return;
+        }
+        record.waiting += u64::from(waits);
+        let mut seen = record.early.iter().flatten();
+        let known = seen.any(|(_, signature)| *signature == theirs);
+        if !known {
+            if let Some(free) = record.early.iter_mut().find(|early| early.is_none()) {
+                *free = Some((peer, theirs));
+            }
+        }
+    }
+
+    /// A frame waits no longer: a receive took it, or it was withdrawn.
+    pub(crate) fn collective_taken(&mut self, context: Context, tag: u64) {
+        let key = (context, tag >> ROUND_BITS);
+        let Entry::Occupied(mut entry) = self.collectives.records.entry(key) else {
+            return;
+        };
+        let record = entry.get_mut();
+        if record.ours.is_none() {
+            record.waiting = record.waiting.saturating_sub(1);
+            if record.waiting == 0 {
+                entry.remove();
             }
         }
     }

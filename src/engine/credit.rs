@@ -17,7 +17,9 @@
 //! Messages of collectives are never held: each is expected by a receive that is certain to be posted,
 //! and a barrier must not wait behind a flood. Without credit they are announced, uncharged.
 
-use super::{Action, Engine, Mode, Nonsense, SendId, SendPhase, SendStart, send_token};
+use super::{
+    Action, Engine, Mode, Nonsense, Outgoing, SendId, SendPhase, SendStart, SendState, send_token,
+};
 use crate::base::ids::Peer;
 use crate::limits::ENVELOPE_CREDIT_BYTES;
 use crate::wire::header::{Flags, Header, Kind};
@@ -25,6 +27,9 @@ use crate::wire::header::{Flags, Header, Kind};
 const ENVELOPE: u64 = ENVELOPE_CREDIT_BYTES as u64;
 /// Announcements that are asked for at a time.
 const ENVELOPES_GRANT: u64 = 256;
+/// Messages of collectives that a peer may announce without credit before they are received: that
+/// many nonblocking collectives ahead of this rank.
+const COLLECTIVES_ANNOUNCED_MAX: u64 = 1 << 16;
 
 /// How a message may leave now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,13 +94,7 @@ impl Engine {
             let eager = self.is_eager(&outgoing);
             match self.pay(to, outgoing.length, eager, false) {
                 Leave::Held => break,
-                Leave::Whole => {
-                    let header = self.message_header(Kind::Eager, &outgoing);
-                    let body = Some((outgoing.buffer, 0));
-                    self.actions
-                        .push_back(Action::Transmit { to, header, body });
-                    self.send_done(id, Ok(()));
-                }
+                Leave::Whole => self.transmit_whole(id, outgoing),
                 Leave::Announced { charged } => self.announce(id, charged),
             }
             self.peer_mut(to).held.pop_front();
@@ -106,6 +105,15 @@ impl Engine {
             let header = self.header(Kind::Starved);
             self.transmit(to, header);
         }
+    }
+
+    fn transmit_whole(&mut self, id: SendId, outgoing: Outgoing) {
+        let to = outgoing.to;
+        let header = self.message_header(Kind::Eager, &outgoing);
+        let body = Some((outgoing.buffer, 0));
+        self.actions
+            .push_back(Action::Transmit { to, header, body });
+        self.send_done(id, Ok(()));
     }
 
     pub(crate) fn announce(&mut self, id: SendId, charged: bool) {
@@ -126,12 +134,12 @@ impl Engine {
         self.transmit(outgoing.to, header);
     }
 
-    pub(crate) fn is_eager(&mut self, outgoing: &super::Outgoing) -> bool {
+    pub(crate) fn is_eager(&mut self, outgoing: &Outgoing) -> bool {
         outgoing.mode == Mode::Standard
             && outgoing.length <= self.peer_mut(outgoing.to).route.eager_bytes_max
     }
 
-    pub(crate) fn message_header(&self, kind: Kind, outgoing: &super::Outgoing) -> Header {
+    pub(crate) fn message_header(&self, kind: Kind, outgoing: &Outgoing) -> Header {
         Header {
             context: outgoing.context,
             tag: outgoing.tag,
@@ -155,6 +163,23 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether an announcement is paid for: with credit, by a grant of this rank, or, within bounds, by
+    /// being a collective's.
+    pub(crate) fn charge_request(&mut self, from: Peer, header: &Header) -> Result<(), Nonsense> {
+        if header.flags.contains(Flags::CHARGED) {
+            return self.charge(from, 0);
+        }
+        let state = self.peer_mut(from);
+        if header.context.is_collective() {
+            if state.collectives >= COLLECTIVES_ANNOUNCED_MAX {
+                return Err(Nonsense::Unpaid);
+            }
+        } else {
+            state.granted = state.granted.checked_sub(1).ok_or(Nonsense::Unpaid)?;
+        }
+        Ok(())
+    }
+
     /// A message that was charged has found its receive: the credit goes back, in half windows.
     pub(crate) fn give_back(&mut self, from: Peer, payload: u64) {
         let window = self.window;
@@ -173,9 +198,15 @@ impl Engine {
     }
 
     pub(crate) fn arrive_starved(&mut self, from: Peer) {
-        self.peer_mut(from).starving = true;
+        let any = self.posted_any > 0;
+        let state = self.peer_mut(from);
+        if state.granted > 0 {
+            return; // It wrote this before it had the last grant; if that is not enough it will say so.
+        }
+        state.starving = true;
+        let wanted = any || state.posted > 0;
         self.any_starving = true;
-        if self.posted_wild > 0 || self.peer_mut(from).posted > 0 {
+        if wanted {
             self.feed(from);
         }
     }
@@ -187,6 +218,7 @@ impl Engine {
             return;
         }
         state.starving = false;
+        state.granted = ENVELOPES_GRANT;
         let length = std::mem::take(&mut state.owed);
         state.taken -= length;
         if length > 0 {
@@ -225,7 +257,7 @@ impl Engine {
     }
 
     /// Begins a send whose peer is alive.
-    pub(crate) fn start_send(&mut self, outgoing: super::Outgoing) -> SendStart {
+    pub(crate) fn start_send(&mut self, outgoing: Outgoing) -> SendStart {
         let eager = self.is_eager(&outgoing);
         let collective = outgoing.context.is_collective();
         let queue = !collective && !self.peer_mut(outgoing.to).held.is_empty();
@@ -234,16 +266,18 @@ impl Engine {
         } else {
             self.pay(outgoing.to, outgoing.length, eager, collective)
         };
-        if leave == Leave::Whole {
+        if leave == Leave::Whole && self.actions.is_empty() {
             return SendStart::Now(self.message_header(Kind::Eager, &outgoing));
         }
-        let id = self.sends.insert(super::SendState {
+        let id = self.sends.insert(SendState {
             outgoing,
             phase: SendPhase::Held,
         });
         match leave {
             Leave::Announced { charged } => self.announce(id, charged),
-            _ => self.hold(outgoing.to, id),
+            // It must not overtake what waits to be transmitted.
+            Leave::Whole => self.transmit_whole(id, outgoing),
+            Leave::Held => self.hold(outgoing.to, id),
         }
         SendStart::Later(id)
     }

@@ -29,8 +29,9 @@ mod search;
 mod send;
 mod types;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
+use rustc_hash::FxBuildHasher;
 use slotmap::{KeyData, SlotMap};
 
 use crate::base::ids::{Context, Peer};
@@ -43,8 +44,9 @@ use matching::{MatchQueue, NodeId};
 use peer::PeerState;
 pub use types::{
     Action, BufferId, Capacity, EngineConfig, Envelope, Failure, Incoming, Landing, Mode, Nonsense,
-    Outgoing, Owner, Pattern, RecvId, Route, SendId, SendStart,
+    Outgoing, Owner, Pattern, RecvId, Route, SendId, SendStart, Unwritten,
 };
+
 #[derive(Debug)]
 pub(crate) struct SendState {
     outgoing: Outgoing,
@@ -115,6 +117,30 @@ pub(crate) enum UnexpectedKind {
     },
 }
 
+/// Where an announced message is in its life at the receiver.
+#[derive(Clone, Copy, Debug)]
+enum Announced {
+    /// It waits for a receive.
+    Waiting(NodeId),
+    /// A receive fetches it.
+    Matched(RecvId),
+}
+
+/// What an engine still holds: nothing, when all its messages are received.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenWork {
+    pub sends: usize,
+    pub held: usize,
+    pub receives: usize,
+    pub posted: usize,
+    pub posted_counts: u64,
+    pub unexpected: usize,
+    pub announced: usize,
+    pub collectives: usize,
+    pub actions: usize,
+}
+
 /// One rank's half of the point-to-point protocol.
 #[derive(Debug)]
 pub struct Engine {
@@ -124,9 +150,14 @@ pub struct Engine {
     sends: SlotMap<SendId, SendState>,
     recvs: SlotMap<RecvId, RecvState>,
     posted: MatchQueue<RecvId, 1>,
+    /// Posted receives with a wildcard in the source or the tag.
     posted_wild: u64,
+    /// Posted receives from any source.
+    posted_any: u64,
     unexpected: MatchQueue<Unexpected, 4>,
     unexpected_indexed: bool,
+    /// Messages that were announced to this rank and whose senders still wait, by sender and token.
+    announced: HashMap<(Peer, u64), Announced, FxBuildHasher>,
     collectives: Collectives,
     actions: VecDeque<Action>,
     any_starving: bool,
@@ -136,8 +167,9 @@ pub struct Engine {
 impl Engine {
     /// An engine that knows no messages.
     pub fn new(config: EngineConfig) -> Self {
-        let others = u64::from(config.size.max(2) - 1);
-        let window = (config.unexpected_bytes_max / others).clamp(
+        // A rank sends to itself too.
+        let senders = u64::from(config.size.max(1));
+        let window = (config.unexpected_bytes_max / senders).clamp(
             limits::CREDIT_BYTES_MIN as u64,
             limits::CREDIT_BYTES_MAX as u64,
         );
@@ -149,8 +181,10 @@ impl Engine {
             recvs: SlotMap::with_key(),
             posted: MatchQueue::default(),
             posted_wild: 0,
+            posted_any: 0,
             unexpected: MatchQueue::default(),
             unexpected_indexed: false,
+            announced: HashMap::default(),
             collectives: Collectives::default(),
             actions: VecDeque::new(),
             any_starving: false,
@@ -185,13 +219,46 @@ impl Engine {
         self.unexpected.len()
     }
 
+    /// Everything that is not finished, counted.
+    #[doc(hidden)]
+    pub fn open_work(&self) -> OpenWork {
+        let peers = || self.peers.iter().flatten();
+        OpenWork {
+            sends: self.sends.len(),
+            held: peers().map(|peer| peer.held.len()).sum(),
+            receives: self.recvs.len(),
+            posted: self.posted.len(),
+            posted_counts: peers().map(|peer| peer.posted).sum::<u64>()
+                + self.posted_wild
+                + self.posted_any,
+            unexpected: self.unexpected.len(),
+            announced: self.announced.len(),
+            collectives: self.collectives.len(),
+            actions: self.actions.len(),
+        }
+    }
+
+    /// The credit that is left for a peer, and how much of this rank's window the peer has used.
+    #[doc(hidden)]
+    pub fn credit_state(&self, peer: Peer) -> (u64, u64) {
+        self.peers[peer.index()]
+            .as_ref()
+            .map_or((self.window, 0), |state| (state.credit, state.taken))
+    }
+
     /// A frame has arrived; the answer says where its payload goes. When it is there in full, call
-    /// [`landed`](Self::landed) with the answer.
+    /// [`landed`](Self::landed) with the answer. Frames of a peer that is gone are thrown away.
     ///
     /// # Errors
     ///
     /// When the frame makes no sense; nothing from this peer can be trusted then.
     pub fn arrive(&mut self, from: Peer, header: &Header) -> Result<Landing, Nonsense> {
+        if self.gone > 0 && self.is_gone(from) {
+            return Ok(match header.payload() {
+                0 => Landing::Nothing,
+                _ => Landing::Discard,
+            });
+        }
         match header.kind {
             Kind::Eager => self.arrive_eager(from, header),
             Kind::Request => self.arrive_request(from, header),

@@ -24,7 +24,11 @@ pub(crate) struct PeerState {
     pub(crate) owed: u64,
     /// As a receiver: it keeps messages back.
     pub(crate) starving: bool,
-    /// As a receiver: receives posted for it that nothing has matched.
+    /// As a receiver: announcements that were asked for on top of the credit and are not here yet.
+    pub(crate) granted: u64,
+    /// As a receiver: messages of collectives that it announced without credit, and that wait.
+    pub(crate) collectives: u64,
+    /// As a receiver: receives posted for it, other than collectives', that nothing has matched.
     pub(crate) posted: u64,
 }
 
@@ -40,6 +44,8 @@ impl PeerState {
             taken: 0,
             owed: 0,
             starving: false,
+            granted: 0,
+            collectives: 0,
             posted: 0,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::matching::NodeId;
 use super::{
-    Action, Engine, Envelope, Failure, Incoming, Pattern, RecvId, RecvPhase, RecvState,
+    Action, Announced, Engine, Envelope, Failure, Incoming, Pattern, RecvId, RecvPhase, RecvState,
     UnexpectedKind, recv_token,
 };
 use crate::base::ids::Peer;
@@ -10,8 +10,14 @@ use crate::wire::header::{Header, Kind};
 
 impl Engine {
     /// Posts a receive. It may be complete at once: the actions tell.
+    ///
+    /// In the message space of a collective a receive names its source and tag.
     pub fn recv(&mut self, incoming: Incoming) -> RecvId {
         let pattern = incoming.pattern;
+        debug_assert!(
+            !pattern.context.is_collective() || pattern.source.is_some() && pattern.tag.is_some(),
+            "a collective knows what it waits for"
+        );
         let phase = RecvPhase::Posted(NodeId::default());
         let id = self.recvs.insert(RecvState {
             incoming,
@@ -29,14 +35,15 @@ impl Engine {
         let node = self.posted.push([Some(pattern)], id);
         self.recvs[id].phase = RecvPhase::Posted(node);
         self.count_posted(&pattern, true);
-        self.want_more(pattern.source);
+        self.want_more(&pattern);
         id
     }
 
-    /// A message that a receive with this pattern would get now, without taking it.
+    /// A message that a receive with this pattern would get now, without taking it. Who waits for one
+    /// asks again whenever something has arrived: asking is what makes a starving peer announce more.
     pub fn probe(&mut self, pattern: &Pattern) -> Option<Envelope> {
         let Some(node) = self.find_unexpected(pattern) else {
-            self.want_more(pattern.source);
+            self.want_more(pattern);
             return None;
         };
         self.unexpected.get(node).map(|entry| entry.envelope)
@@ -77,7 +84,8 @@ impl Engine {
             recv.abandoned = true;
         }
     }
-    /// The layer above has read the sender's memory, or found it withdrawn.
+    /// The layer above has read the sender's memory; or it could not, or has no use for it any more: the
+    /// sender is then asked to send.
     pub fn pulled(&mut self, id: RecvId, success: bool) {
         let Some(recv) = self.recvs.get(id) else {
             return;
@@ -93,24 +101,21 @@ impl Engine {
             self.transmit(envelope.source, header);
             self.recv_received(id, envelope);
         } else {
-            self.recv_done(id, Err(Failure::Withdrawn(envelope)));
+            self.start_stream(id, envelope, token);
         }
     }
     /// Hands a complete staged payload to the receive that took it.
     pub(crate) fn deliver(&mut self, id: RecvId, staged: NodeId, envelope: Envelope) {
         self.unexpected.remove(staged);
-        let Some(recv) = self.recvs.get(id) else {
-            self.actions.push_back(Action::Deliver {
-                staged,
-                into: None,
-                take: 0,
-            });
-            return;
-        };
-        let into = (!recv.abandoned).then_some((id, recv.incoming.buffer));
-        let take = recv.incoming.capacity.take(envelope.length);
-        self.actions
-            .push_back(Action::Deliver { staged, into, take });
+        let recv = self.recvs.get(id);
+        if envelope.length > 0 {
+            let into = recv
+                .filter(|recv| !recv.abandoned)
+                .map(|recv| (id, recv.incoming.buffer));
+            let take = recv.map_or(0, |recv| recv.incoming.capacity.take(envelope.length));
+            self.actions
+                .push_back(Action::Deliver { staged, into, take });
+        }
         self.recv_received(id, envelope);
     }
 
@@ -123,6 +128,9 @@ impl Engine {
         match entry.kind {
             UnexpectedKind::Staged { complete, .. } => {
                 self.give_back(envelope.source, envelope.length);
+                if entry.context.is_collective() {
+                    self.collective_taken(entry.context, envelope.tag);
+                }
                 if self.recvs[id].incoming.check != envelope.check {
                     self.recv_done(id, Err(Failure::Type { envelope }));
                     self.drop_staged(node, complete);
@@ -138,15 +146,8 @@ impl Engine {
                     };
                 }
             }
-            UnexpectedKind::Requested {
-                token,
-                pull,
-                charged,
-            } => {
-                self.unexpected.remove(node);
-                if charged {
-                    self.give_back(envelope.source, 0);
-                }
+            UnexpectedKind::Requested { token, pull, .. } => {
+                self.take_request(node);
                 self.start_transfer(id, envelope, token, pull);
             }
         }
@@ -154,18 +155,16 @@ impl Engine {
 
     /// Frees a staged payload that nobody wants; one that is still arriving is freed when it is there.
     fn drop_staged(&mut self, node: NodeId, complete: bool) {
+        let Some(entry) = self.unexpected.get_mut(node) else {
+            return;
+        };
+        let (nobody, envelope) = (RecvId::default(), entry.envelope);
+        entry.kind = UnexpectedKind::Staged {
+            complete,
+            claimed: Some(nobody),
+        };
         if complete {
-            self.unexpected.remove(node);
-            self.actions.push_back(Action::Deliver {
-                staged: node,
-                into: None,
-                take: 0,
-            });
-        } else if let Some(entry) = self.unexpected.get_mut(node) {
-            entry.kind = UnexpectedKind::Staged {
-                complete,
-                claimed: Some(RecvId::default()),
-            };
+            self.deliver(nobody, node, envelope);
         }
     }
 
@@ -192,6 +191,8 @@ impl Engine {
             }
             return;
         }
+        let key = (envelope.source, token);
+        self.announced.insert(key, Announced::Matched(id));
         if let Some(address) = pull {
             self.recvs[id].phase = RecvPhase::Pulling { envelope, token };
             self.actions.push_back(Action::Pull {
@@ -202,8 +203,13 @@ impl Engine {
                 address,
                 length: wanted,
             });
-            return;
+        } else {
+            self.start_stream(id, envelope, token);
         }
+    }
+
+    fn start_stream(&mut self, id: RecvId, envelope: Envelope, token: u64) {
+        let wanted = self.recvs[id].incoming.capacity.take(envelope.length);
         self.recvs[id].phase = RecvPhase::Streaming {
             envelope,
             token,
@@ -241,6 +247,13 @@ impl Engine {
         let Some(recv) = self.recvs.remove(id) else {
             return;
         };
+        if let RecvPhase::Streaming {
+            envelope, token, ..
+        }
+        | RecvPhase::Pulling { envelope, token } = recv.phase
+        {
+            self.announced.remove(&(envelope.source, token));
+        }
         if !recv.abandoned {
             let owner = recv.incoming.owner;
             self.actions.push_back(Action::RecvDone {

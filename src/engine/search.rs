@@ -33,19 +33,20 @@ impl Engine {
                 self.posted_wild - 1
             };
         }
-        if let Some(source) = pattern.source {
-            let state = self.peer_mut(source);
-            state.posted = if more {
-                state.posted + 1
-            } else {
-                state.posted - 1
-            };
+        // What starves is never a collective's message: a barrier does not ask for a flood.
+        if pattern.context.is_collective() {
+            return;
         }
+        let count = match pattern.source {
+            Some(source) => &mut self.peer_mut(source).posted,
+            None => &mut self.posted_any,
+        };
+        *count = if more { *count + 1 } else { *count - 1 };
     }
 
-    pub(crate) fn want_more(&mut self, source: Option<Peer>) {
-        if self.any_starving {
-            match source {
+    pub(crate) fn want_more(&mut self, pattern: &Pattern) {
+        if self.any_starving && !pattern.context.is_collective() {
+            match pattern.source {
                 Some(peer) => self.feed(peer),
                 None => self.feed_all(),
             }
@@ -120,6 +121,27 @@ impl Engine {
             for (list, pattern) in patterns.into_iter().enumerate().skip(1) {
                 self.unexpected.append(list, pattern, node);
             }
+        }
+    }
+
+    /// Takes an announced message off the queue.
+    pub(crate) fn take_request(&mut self, node: NodeId) {
+        let Some(entry) = self.unexpected.remove(node) else {
+            return;
+        };
+        let (context, envelope) = (entry.context, entry.envelope);
+        let source = envelope.source;
+        let UnexpectedKind::Requested { token, charged, .. } = entry.kind else {
+            return;
+        };
+        self.announced.remove(&(source, token));
+        if charged {
+            self.give_back(source, 0);
+        } else if context.is_collective() {
+            self.peer_mut(source).collectives -= 1;
+        }
+        if context.is_collective() {
+            self.collective_taken(context, envelope.tag);
         }
     }
 

@@ -1,7 +1,8 @@
 //! The sending half: beginning a message, streaming it on demand, withdrawing it.
 
 use super::{
-    Action, Engine, Failure, Nonsense, Outgoing, SendId, SendPhase, SendStart, send_id, send_token,
+    Action, Engine, Failure, Nonsense, Outgoing, SendId, SendPhase, SendStart, Unwritten, send_id,
+    send_token,
 };
 use crate::base::ids::Peer;
 use crate::limits::DATA_PART_BYTES_MAX;
@@ -41,19 +42,54 @@ impl Engine {
         }
     }
 
-    /// Gives a send up: its buffer is not needed any more, and nobody will be told how it ended. The
-    /// receiver learns of it if the message was announced.
-    pub fn withdraw(&mut self, id: SendId) {
-        let Some(send) = self.sends.remove(id) else {
-            return;
-        };
-        if send.phase != SendPhase::Held {
-            let header = Header {
-                token: send_token(id),
-                ..self.header(Kind::Withdrawn)
-            };
-            self.transmit(send.outgoing.to, header);
+    /// Gives a send up: nobody will be told how it ended. Perform all actions before it: one of them may
+    /// be about to transmit this message.
+    ///
+    /// The receiver learns of it if the message was announced; unless its last part has been handed out
+    /// already, which cannot be called back: the message then arrives in full, and the answer says which
+    /// bytes of it are not written yet. Keep them readable, or a copy of them, until they are. Otherwise
+    /// the buffer is not needed any more: in place of what is still to be written, anything will do.
+    pub fn withdraw(&mut self, id: SendId) -> Option<Unwritten> {
+        let send = self.sends.remove(id)?;
+        let outgoing = send.outgoing;
+        match send.phase {
+            SendPhase::Held => {
+                self.trim_held(outgoing.to);
+                None
+            }
+            SendPhase::Sending {
+                offset,
+                length,
+                unwritten,
+                ..
+            } if offset == length => Some(Unwritten {
+                buffer: outgoing.buffer,
+                offset: offset - unwritten,
+                length: unwritten,
+            }),
+            SendPhase::Requested | SendPhase::Sending { .. } => {
+                let header = Header {
+                    token: send_token(id),
+                    ..self.header(Kind::Withdrawn)
+                };
+                self.transmit(outgoing.to, header);
+                None
+            }
         }
+    }
+
+    /// Forgets withdrawn sends at both ends of those held back: a program that tries again and again,
+    /// each time giving up, leaves no trail.
+    fn trim_held(&mut self, to: Peer) {
+        let mut held = std::mem::take(&mut self.peer_mut(to).held);
+        let withdrawn = |id: &SendId| !self.sends.contains_key(*id);
+        while held.back().is_some_and(withdrawn) {
+            held.pop_back();
+        }
+        while held.front().is_some_and(withdrawn) {
+            held.pop_front();
+        }
+        self.peer_mut(to).held = held;
     }
 
     pub(crate) fn arrive_clear(&mut self, from: Peer, header: &Header) -> Result<(), Nonsense> {

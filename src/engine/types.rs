@@ -61,7 +61,18 @@ pub struct Outgoing {
     pub owner: Owner,
 }
 
-/// What became of [`Engine::send`].
+/// The end of a withdrawn message, which a transport is still writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unwritten {
+    /// Its memory.
+    pub buffer: BufferId,
+    /// First byte that is not written.
+    pub offset: u64,
+    /// Bytes from there to the end of the message: at most one part.
+    pub length: u64,
+}
+
+/// What became of [`Engine::send`](super::Engine::send).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendStart {
     /// Transmit this header with the whole payload now; the send is complete.
@@ -169,7 +180,7 @@ pub enum Action {
         body: Option<(BufferId, u64)>,
     },
     /// Transmit the next part of a long message, without copying it; when it is written call
-    /// [`Engine::part_sent`].
+    /// [`Engine::part_sent`](super::Engine::part_sent).
     TransmitPart {
         /// The receiver.
         to: Peer,
@@ -191,7 +202,8 @@ pub enum Action {
         /// Bytes.
         take: u64,
     },
-    /// Read `length` bytes from the sender's memory at `address`, then call [`Engine::pulled`].
+    /// Read `length` bytes from the sender's memory at `address`, then call
+    /// [`Engine::pulled`](super::Engine::pulled).
     Pull {
         /// Whose memory.
         from: Peer,
@@ -284,6 +296,12 @@ pub enum Nonsense {
         /// Bytes allowed.
         credit: u64,
     },
+    /// A message was announced without credit, beyond what was asked for.
+    #[error("a message was announced that neither credit nor a request of ours paid for")]
+    Unpaid,
+    /// A message was announced under a token that still names another message.
+    #[error("a message was announced as {0:#x}, which still names another message")]
+    Repeated(u64),
     /// A length that the protocol does not allow here.
     #[error("a {0:?} frame announces {1} bytes")]
     Length(Kind, u64),
