@@ -1,0 +1,6 @@
+//! A virtual network of engines, and a judge who knows MPI's matching rules but not the engine.
+
+pub mod judge;
+pub mod network;
+pub mod node;
+pub mod program;

@@ -1,0 +1,556 @@
+//! The virtual network: links that are in order each, and in no order with each other.
+
+use std::collections::VecDeque;
+
+use phalanx::base::ids::{Epoch, Peer};
+use phalanx::engine::{
+    Action, BufferId, Engine, EngineConfig, Landing, Mode, Outgoing, Owner, Route, SendId,
+    SendStart,
+};
+use phalanx::wire::header::{Flags, Header, Kind};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use slotmap::Key;
+
+use super::judge::Message;
+use super::node::{Node, Todo, payload, send_buffer, serial_of};
+
+/// Memory of the sender that is read while the frame is being written.
+struct Lent {
+    send: SendId,
+    buffer: BufferId,
+    offset: u64,
+}
+
+struct Frame {
+    header: Header,
+    /// The message that an `Eager`, `Request` or `Withdrawn` is about.
+    serial: Option<usize>,
+    body: Vec<u8>,
+    lent: Option<Lent>,
+    landing: Option<Landing>,
+    landed: usize,
+}
+
+impl Frame {
+    fn written(&self) -> bool {
+        self.body.len() as u64 == self.header.payload()
+    }
+}
+
+/// The words of a network that decide its weather.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    pub size: u32,
+    pub unexpected_bytes_max: u64,
+    /// Percent of pulls that do not work.
+    pub pull_fails: u32,
+}
+
+pub struct Network {
+    pub rng: SmallRng,
+    pub nodes: Vec<Node>,
+    pub messages: Vec<Message>,
+    pub withdrawn: Vec<bool>,
+    pub deaths: Vec<Peer>,
+    links: Vec<VecDeque<Frame>>,
+    /// Percent of the turns that a link uses.
+    speeds: Vec<u32>,
+    weather: Weather,
+    window: u64,
+    pub staged_peak: usize,
+    pub held_seen: usize,
+    pub pulls: usize,
+}
+
+impl Network {
+    pub fn new(seed: u64, weather: Weather) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let size = weather.size;
+        let default = Route {
+            eager_bytes_max: 4096,
+            pull: false,
+        };
+        let nodes = (0..size).map(|rank| {
+            let mut engine = Engine::new(EngineConfig {
+                me: Peer(rank),
+                size,
+                epoch: Epoch(1),
+                route: default,
+                unexpected_bytes_max: weather.unexpected_bytes_max,
+            });
+            for peer in 0..size {
+                let eager = [0, 16, 600, 4096, 65_536];
+                engine.set_route(
+                    Peer(peer),
+                    Route {
+                        eager_bytes_max: eager[rng.random_range(0..eager.len())],
+                        pull: rng.random_ratio(1, 3),
+                    },
+                );
+            }
+            Node::new(engine, Peer(rank), size)
+        });
+        let nodes: Vec<_> = nodes.collect();
+        let pairs = (size * size) as usize;
+        let speeds = (0..pairs).map(|_| *[100, 100, 50, 5, 1].get(rng.random_range(0..5)).unwrap());
+        let speeds = speeds.collect();
+        let window = nodes[0].engine.credit_state(Peer(0)).0;
+        Self {
+            rng,
+            nodes,
+            messages: Vec::new(),
+            withdrawn: Vec::new(),
+            deaths: Vec::new(),
+            links: (0..pairs).map(|_| VecDeque::new()).collect(),
+            speeds,
+            weather,
+            window,
+            staged_peak: 0,
+            held_seen: 0,
+            pulls: 0,
+        }
+    }
+
+    fn link(&self, from: Peer, to: Peer) -> usize {
+        from.index() * self.nodes.len() + to.index()
+    }
+
+    pub fn send(&mut self, message: Message) {
+        let serial = self.messages.len();
+        self.messages.push(message);
+        self.withdrawn.push(false);
+        let node = &mut self.nodes[message.from.index()];
+        node.memory
+            .insert(send_buffer(serial), payload(serial, message.length));
+        let start = node.engine.send(Outgoing {
+            to: message.to,
+            context: message.context,
+            tag: message.tag,
+            check: message.check,
+            length: message.length,
+            mode: if message.synchronous {
+                Mode::Synchronous
+            } else {
+                Mode::Standard
+            },
+            buffer: send_buffer(serial),
+            owner: Owner(serial as u64),
+        });
+        match start {
+            SendStart::Now(header) => {
+                assert!(
+                    !message.synchronous,
+                    "a synchronous send waits for its match"
+                );
+                node.todo.push_back(Todo::Eager(header, serial));
+            }
+            SendStart::Later(id) => {
+                node.sends.insert(serial, id);
+                node.tokens.insert(id.data().as_ffi(), serial);
+            }
+            SendStart::Gone => {
+                assert!(node.judge.is_gone(message.to));
+                node.memory.remove(&send_buffer(serial));
+            }
+        }
+    }
+
+    /// Whether nothing can still come of this message by itself.
+    pub fn is_settled(&self, serial: usize) -> bool {
+        let message = self.messages[serial];
+        let to = &self.nodes[message.to.index()];
+        self.withdrawn[serial]
+            || to.judge.matched.contains(&serial)
+            || !to.alive
+            || !self.nodes[message.from.index()].alive
+    }
+
+    pub fn withdraw(&mut self, rank: usize, serial: usize) {
+        while self.act(rank) {}
+        let node = &mut self.nodes[rank];
+        let Some(id) = node.sends.remove(&serial) else {
+            return;
+        };
+        let buffer = send_buffer(serial);
+        let bytes = node
+            .memory
+            .remove(&buffer)
+            .expect("an open send has memory");
+        match node.engine.withdraw(id) {
+            None => self.withdrawn[serial] = true,
+            Some(rest) => {
+                assert_eq!(rest.buffer, buffer);
+                let mut kept = vec![0xDD; bytes.len()];
+                let range = rest.offset as usize..(rest.offset + rest.length) as usize;
+                kept[range.clone()].copy_from_slice(&bytes[range]);
+                node.kept.insert(buffer, kept);
+            }
+        }
+    }
+
+    /// Does the next thing that an engine wants done.
+    pub fn act(&mut self, rank: usize) -> bool {
+        let node = &mut self.nodes[rank];
+        while let Some(action) = node.engine.poll_action() {
+            node.note_freed(&action);
+            node.todo.push_back(Todo::Engine(action));
+        }
+        self.held_seen = self.held_seen.max(node.engine.open_work().held);
+        let Some(todo) = node.todo.pop_front() else {
+            return false;
+        };
+        match todo {
+            Todo::Eager(header, serial) => {
+                let body = node.memory.remove(&send_buffer(serial)).expect("just sent");
+                let to = self.messages[serial].to;
+                self.transmit(rank, to, header, Some(serial), body, None);
+            }
+            Todo::Engine(action) => self.perform(rank, action),
+        }
+        true
+    }
+
+    fn perform(&mut self, rank: usize, action: Action) {
+        let node = &mut self.nodes[rank];
+        match action {
+            Action::Transmit { to, header, body } => {
+                let mut serial = node.tokens.get(&header.token).copied();
+                let mut bytes = Vec::new();
+                if let Some((buffer, offset)) = body {
+                    assert_eq!(offset, 0);
+                    serial = Some(serial_of(buffer));
+                    bytes.clone_from(&node.memory[&buffer]);
+                }
+                if header.flags.contains(Flags::PULL) {
+                    assert_eq!(Some(serial_of(BufferId(header.place))), serial);
+                }
+                self.transmit(rank, to, header, serial, bytes, None);
+            }
+            Action::TransmitPart {
+                to,
+                header,
+                send,
+                buffer,
+                offset,
+            } => {
+                let lent = Some(Lent {
+                    send,
+                    buffer,
+                    offset,
+                });
+                self.transmit(rank, to, header, None, Vec::new(), lent);
+            }
+            Action::Deliver { staged, into, take } => {
+                let (_, bytes) = node
+                    .staged
+                    .remove(&staged)
+                    .expect("staged once, freed once");
+                if let Some((_, buffer)) = into {
+                    if let Some(memory) = node.landing_memory(buffer, bytes.len() as u64) {
+                        memory[..take as usize].copy_from_slice(&bytes[..take as usize]);
+                    }
+                }
+            }
+            Action::Pull {
+                from,
+                recv,
+                buffer,
+                address,
+                length,
+                ..
+            } => {
+                self.pulls += 1;
+                let works = self.rng.random_range(0..100) >= self.weather.pull_fails;
+                let message = &self.messages[serial_of(BufferId(address))];
+                let (whole, alive) = (message.length, self.nodes[from.index()].alive);
+                let source = self.nodes[from.index()]
+                    .memory
+                    .get(&BufferId(address))
+                    .cloned();
+                let node = &mut self.nodes[rank];
+                let target = node.landing_memory(buffer, whole);
+                let success = if let (true, true, Some(source), Some(target)) =
+                    (works, alive, source, target)
+                {
+                    target[..length as usize].copy_from_slice(&source[..length as usize]);
+                    true
+                } else {
+                    false
+                };
+                node.engine.pulled(recv, success);
+            }
+            Action::SendDone { owner, outcome, .. } => {
+                self.send_done(rank, owner.0 as usize, outcome.is_ok())
+            }
+            Action::RecvDone { owner, outcome, .. } => {
+                node.check_recv_done(owner.0, outcome, &self.messages, &self.withdrawn);
+            }
+            Action::Mismatch(mismatch) => panic!("collectives match: {mismatch:?}"),
+        }
+    }
+
+    fn send_done(&mut self, rank: usize, serial: usize, success: bool) {
+        let message = self.messages[serial];
+        let matched = self.nodes[message.to.index()]
+            .judge
+            .matched
+            .contains(&serial);
+        let node = &mut self.nodes[rank];
+        node.sends.remove(&serial).expect("a send completes once");
+        node.memory
+            .remove(&send_buffer(serial))
+            .expect("an open send has memory");
+        if success {
+            assert!(
+                matched || !message.synchronous,
+                "synchronous send {serial} ended early"
+            );
+        } else {
+            assert!(
+                node.judge.is_gone(message.to),
+                "send {serial} failed, but its peer is there"
+            );
+        }
+    }
+
+    fn transmit(
+        &mut self,
+        rank: usize,
+        to: Peer,
+        header: Header,
+        serial: Option<usize>,
+        body: Vec<u8>,
+        lent: Option<Lent>,
+    ) {
+        let bytes = header.encode();
+        assert_eq!(
+            Header::decode(&bytes),
+            Ok(header),
+            "what is sent can be read"
+        );
+        if !self.nodes[to.index()].alive {
+            return;
+        }
+        let link = self.link(Peer(rank as u32), to);
+        self.links[link].push_back(Frame {
+            header,
+            serial,
+            body,
+            lent,
+            landing: None,
+            landed: 0,
+        });
+    }
+
+    /// One turn of one link; `false` when all are empty.
+    pub fn flow(&mut self) -> bool {
+        let busy: Vec<_> = (0..self.links.len())
+            .filter(|link| !self.links[*link].is_empty())
+            .collect();
+        if busy.is_empty() {
+            return false;
+        }
+        let link = busy[self.rng.random_range(0..busy.len())];
+        if self.rng.random_range(0..100) < self.speeds[link] {
+            let from = link / self.nodes.len();
+            if self.rng.random_bool(0.5) {
+                self.write(link, from);
+            } else {
+                let frames = self.rng.random_range(1..8);
+                (0..frames).for_each(|_| self.read(link));
+            }
+        }
+        true
+    }
+
+    /// The sender's side writes a piece of its first lent payload that is not written.
+    fn write(&mut self, link: usize, from: usize) {
+        let Some(frame) = self.links[link].iter_mut().find(|frame| !frame.written()) else {
+            return;
+        };
+        let lent = frame
+            .lent
+            .as_ref()
+            .expect("what is not lent is written at once");
+        let done = frame.body.len();
+        let rest = frame.header.payload() as usize - done;
+        let piece = self.rng.random_range(1..=rest);
+        let node = &mut self.nodes[from];
+        let source = node
+            .memory
+            .get(&lent.buffer)
+            .or_else(|| node.kept.get(&lent.buffer));
+        let begin = lent.offset as usize + done;
+        match source {
+            Some(bytes) => frame.body.extend_from_slice(&bytes[begin..begin + piece]),
+            None => frame.body.resize(done + piece, 0),
+        }
+        node.engine.part_sent(lent.send, piece as u64);
+    }
+
+    /// The receiver's side reads a header or a piece of a payload.
+    fn read(&mut self, link: usize) {
+        let (from, to) = (link / self.nodes.len(), link % self.nodes.len());
+        let Some(frame) = self.links[link].front_mut() else {
+            return;
+        };
+        let node = &mut self.nodes[to];
+        if frame.landing.is_none() {
+            let (header, serial) = (frame.header, frame.serial);
+            match (header.kind, serial) {
+                (Kind::Eager | Kind::Request, Some(serial)) => {
+                    node.judge.arrive(serial, self.messages[serial]);
+                }
+                (Kind::Withdrawn, Some(serial)) => node.judge.withdrawn(serial),
+                (Kind::Eager | Kind::Request | Kind::Withdrawn, None) => panic!("a lost identity"),
+                _ => {}
+            }
+            let landing = node.engine.arrive(Peer(from as u32), &header);
+            let landing = landing.unwrap_or_else(|nonsense| panic!("{nonsense}: {header:?}"));
+            frame.landing = Some(landing);
+            if let Landing::Staged { staged, length } = landing {
+                let memory = vec![0; length as usize];
+                node.staged.insert(staged, (Peer(from as u32), memory));
+            }
+        }
+        let Some(landing) = frame.landing else { return };
+        let available = frame.body.len() - frame.landed;
+        let piece = self.rng.random_range(0..=available);
+        node.land(
+            landing,
+            frame.landed,
+            &frame.body[frame.landed..frame.landed + piece],
+        );
+        frame.landed += piece;
+        if frame.written() && frame.landed == frame.body.len() {
+            if let (Kind::Eager, Some(serial)) = (frame.header.kind, frame.serial) {
+                node.judge.landed(serial);
+            }
+            node.engine.landed(landing);
+            self.links[link].pop_front();
+        }
+        self.check_staged(to);
+    }
+
+    /// Staged payload stays within the window of each sender.
+    fn check_staged(&mut self, to: usize) {
+        let node = &self.nodes[to];
+        if node.engine.open_work().actions > 0 || !node.todo.is_empty() {
+            return; // Something may be about to be freed.
+        }
+        let mut held = vec![0; self.nodes.len()];
+        for (peer, bytes) in node.staged.values() {
+            held[peer.index()] += bytes.len();
+        }
+        assert!(
+            held.iter().all(|bytes| *bytes as u64 <= self.window),
+            "over the window: {held:?}"
+        );
+        self.staged_peak = self.staged_peak.max(held.iter().sum());
+    }
+
+    /// A rank dies; some of what it has written still arrives.
+    pub fn kill(&mut self, rank: usize) {
+        self.nodes[rank].alive = false;
+        self.deaths.push(Peer(rank as u32));
+        for other in 0..self.nodes.len() {
+            let away = rank * self.nodes.len() + other;
+            let whole = self.links[away]
+                .iter()
+                .take_while(|frame| frame.written())
+                .count();
+            let arriving = self.rng.random_range(0..=whole);
+            self.links[away].truncate(if other == rank { 0 } else { arriving });
+            self.links[other * self.nodes.len() + rank].clear();
+        }
+    }
+
+    /// Tells a survivor of a death of which it does not know, once nothing more can arrive.
+    pub fn notice(&mut self, rank: usize) -> bool {
+        let me = Peer(rank as u32);
+        let news = self.deaths.iter().copied().find(|dead| {
+            !self.nodes[rank].judge.is_gone(*dead) && self.links[self.link(*dead, me)].is_empty()
+        });
+        let Some(dead) = news else { return false };
+        let wild = self.rng.random_bool(0.5);
+        let node = &mut self.nodes[rank];
+        let alone = node.judge.gone_count() + 2 >= node.size as usize;
+        node.judge.peer_gone(dead, wild || alone);
+        node.engine.peer_gone(dead, wild);
+        true
+    }
+
+    /// Nothing is left anywhere, and every byte of credit is back or accounted for.
+    pub fn check_clean(&self) {
+        for node in self.nodes.iter().filter(|node| node.alive) {
+            let me = node.me;
+            assert_eq!(
+                node.engine.open_work(),
+                phalanx::engine::OpenWork::default(),
+                "{me}"
+            );
+            assert_eq!(
+                node.engine.sends_open() + node.engine.unexpected_count(),
+                0,
+                "{me}"
+            );
+            assert!(node.staged.is_empty(), "{me} forgot staged payload");
+            assert!(
+                node.sends.is_empty(),
+                "{me} has open sends: {:?}",
+                node.sends
+            );
+            assert!(
+                node.memory.is_empty(),
+                "{me} holds {:?}",
+                node.memory.keys()
+            );
+            for other in self.nodes.iter().filter(|other| other.alive) {
+                let credit = node.engine.credit_state(other.me).0;
+                let taken = other.engine.credit_state(me).1;
+                assert_eq!(
+                    credit + taken,
+                    self.window,
+                    "credit from {me} to {}",
+                    other.me
+                );
+            }
+        }
+    }
+}
+
+impl Node {
+    fn land(&mut self, landing: Landing, done: usize, piece: &[u8]) {
+        match landing {
+            Landing::Posted {
+                buffer,
+                offset,
+                take,
+                message,
+                ..
+            } => {
+                let take = (take as usize).saturating_sub(done).min(piece.len());
+                if let Some(memory) = self.landing_memory(buffer, message) {
+                    let begin = offset as usize + done;
+                    if take > 0 {
+                        memory[begin..begin + take].copy_from_slice(&piece[..take]);
+                    }
+                }
+            }
+            Landing::Staged { staged, .. } => {
+                if let Some((_, memory)) = self.staged.get_mut(&staged) {
+                    memory[done..done + piece.len()].copy_from_slice(piece);
+                }
+            }
+            Landing::Nothing => assert!(piece.is_empty()),
+            Landing::Discard => {}
+        }
+    }
+
+    fn note_freed(&self, action: &Action) {
+        if let Action::Deliver { staged, .. } = action {
+            assert!(self.staged.contains_key(staged), "freed but never staged");
+        }
+    }
+}

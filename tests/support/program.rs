@@ -1,0 +1,544 @@
+//! Random programs that are correct by construction: every rank begins all its sends and some receives
+//! of a round before it waits for anything.
+//!
+//! In the *strict* contexts, whatever is posted has to complete. In the *wild* one, receives with any
+//! pattern are posted, cancelled and abandoned and sends are withdrawn; at the end of a round each rank
+//! takes what is left with receives of anything.
+
+use phalanx::base::ids::{Context, Peer};
+use phalanx::engine::collective;
+use phalanx::engine::{Capacity, Pattern};
+use rand::Rng;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+
+use super::judge::Message;
+use super::network::{Network, Weather};
+use super::node::RecvFate;
+
+const STRICT: Context = Context(16);
+const WILD: Context = Context(32);
+const COLLECTIVE: Context = Context(17);
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Send(Message),
+    Post(Pattern, u64, Capacity),
+    /// Posts, and waits for it.
+    Receive(Pattern, u64, Capacity),
+    /// Waits until a probe finds something.
+    ProbeUntil(Pattern),
+    Probe(Pattern),
+    Cancel,
+    Abandon,
+    Withdraw,
+    Begin(u64),
+    End(u64),
+    /// Waits for all receives in the strict contexts.
+    Await,
+    /// Takes what is left in the wild context.
+    MopUp(usize),
+    AwaitSends,
+}
+
+#[derive(Default)]
+struct Program {
+    steps: Vec<Step>,
+    at: usize,
+    waiting: Option<u64>,
+    mop: Option<u64>,
+    /// Rounds in which all sends are begun.
+    begun: usize,
+}
+
+/// A program for every rank, on a network.
+pub struct Simulation {
+    pub network: Network,
+    programs: Vec<Program>,
+    /// Messages of the wild context that may still arrive somewhere, by receiver.
+    deadly: bool,
+    turn: u64,
+    kill_at: Vec<u64>,
+}
+
+/// How a receiver's strict receives name their messages, so that any way of matching is complete.
+#[derive(Clone, Copy)]
+enum Family {
+    Exact,
+    AnySource,
+    AnyTag,
+    Anything,
+}
+
+fn length(rng: &mut SmallRng) -> u64 {
+    match rng.random_range(0..40) {
+        0..8 => 0,
+        8..25 => rng.random_range(1..64),
+        25..36 => rng.random_range(1..2_000),
+        36..39 => rng.random_range(1..20_000),
+        _ => [65_536, 65_537, 100_000][rng.random_range(0..3)],
+    }
+}
+
+fn capacity(rng: &mut SmallRng) -> Capacity {
+    match rng.random_range(0..10) {
+        0 => Capacity::Fixed(0),
+        1 => Capacity::Fixed(rng.random_range(0..1_000)),
+        2..5 => Capacity::Fixed(200_000),
+        _ => Capacity::Growable,
+    }
+}
+
+fn check(rng: &mut SmallRng) -> u64 {
+    u64::from(rng.random_ratio(1, 20))
+}
+
+impl Simulation {
+    pub fn new(seed: u64) -> Self {
+        let mut dice: SmallRng = rand::SeedableRng::seed_from_u64(seed ^ 0x5eed);
+        let size = *[2, 2, 3, 4, 5, 8, 16].get(dice.random_range(0..7)).unwrap();
+        let weather = Weather {
+            size,
+            unexpected_bytes_max: [0, 100_000, 64 << 20][dice.random_range(0..3)],
+            pull_fails: [0, 10, 100][dice.random_range(0..3)],
+        };
+        let mut network = Network::new(seed, weather);
+        let deadly = dice.random_ratio(1, 3);
+        let deaths = if deadly {
+            dice.random_range(1..size.max(2)).min(3)
+        } else {
+            0
+        };
+        let kill_at = (0..deaths).map(|_| dice.random_range(0..6_000)).collect();
+        let rounds = dice.random_range(1..3);
+        let mut programs: Vec<_> = (0..size).map(|_| Program::default()).collect();
+        for round in 0..rounds {
+            add_round(&mut network.rng, &mut programs, round);
+        }
+        Self {
+            network,
+            programs,
+            deadly,
+            turn: 0,
+            kill_at,
+        }
+    }
+
+    /// Runs all programs to their ends.
+    pub fn run(&mut self) {
+        let size = self.programs.len();
+        loop {
+            self.turn += 1;
+            assert!(self.turn < 20_000_000, "no end in sight");
+            if self.kill_at.contains(&self.turn) {
+                let victim = self.network.rng.random_range(0..size);
+                self.network.kill(victim);
+            }
+            let rank = self.network.rng.random_range(0..size);
+            let moved = match self.network.rng.random_range(0..8) {
+                0..4 => self.network.flow(),
+                4..6 => self.network.nodes[rank].alive && self.network.act(rank),
+                6 => self.network.nodes[rank].alive && self.advance(rank),
+                _ => self.network.rng.random_ratio(1, 50) && self.notice(rank),
+            };
+            if !moved && !self.sweep() && !self.rescue() {
+                break;
+            }
+        }
+        self.network.check_clean();
+        for (rank, program) in self.programs.iter().enumerate() {
+            let node = &self.network.nodes[rank];
+            let open = node
+                .recvs
+                .iter()
+                .filter(|recv| recv.fate == RecvFate::Open)
+                .count();
+            assert!(!node.alive || program.at == program.steps.len() && open == 0);
+        }
+    }
+
+    fn notice(&mut self, rank: usize) -> bool {
+        self.network.nodes[rank].alive && self.network.notice(rank)
+    }
+
+    /// Whether anything moves anywhere.
+    fn sweep(&mut self) -> bool {
+        let ranks = 0..self.programs.len();
+        let alive: Vec<_> = ranks
+            .filter(|rank| self.network.nodes[*rank].alive)
+            .collect();
+        self.network.flow()
+            || alive.iter().any(|rank| self.network.act(*rank))
+            || alive.iter().any(|rank| self.advance(*rank))
+            || alive.iter().any(|rank| self.notice(*rank))
+    }
+
+    /// After deaths a program may wait for what will never come: gives that up. Also takes what nobody
+    /// has asked for. Without deaths, to wait here is a failure of the engine.
+    fn rescue(&mut self) -> bool {
+        let mut moved = false;
+        for rank in 0..self.programs.len() {
+            let node = &mut self.network.nodes[rank];
+            if !node.alive {
+                continue;
+            }
+            let program = &self.programs[rank];
+            let step = program.steps.get(program.at);
+            assert!(
+                self.deadly || step.is_none(),
+                "rank {rank} waits for ever in {step:?} of {}: {:?}",
+                program.steps.len(),
+                node.engine
+            );
+            for owner in node.judge.posted() {
+                assert!(node.cancel(owner));
+                moved = true;
+            }
+            if let Some(message) = node.judge.oldest_unexpected() {
+                let (source, tag) = (Some(message.from), Some(message.tag));
+                let pattern = Pattern {
+                    context: message.context,
+                    source,
+                    tag,
+                };
+                node.post(pattern, message.check, Capacity::Growable);
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    /// Does a rank's next step, if it does not have to wait.
+    fn advance(&mut self, rank: usize) -> bool {
+        let Some(&step) = self.programs[rank].steps.get(self.programs[rank].at) else {
+            return false;
+        };
+        let network = &mut self.network;
+        let node = &mut network.nodes[rank];
+        let done = match step {
+            Step::Send(message) => {
+                network.send(message);
+                true
+            }
+            Step::Post(pattern, check, capacity) => {
+                node.post(pattern, check, capacity);
+                true
+            }
+            Step::Receive(pattern, check, capacity) => {
+                let program = &mut self.programs[rank];
+                match program.waiting {
+                    None => {
+                        program.waiting = Some(node.post(pattern, check, capacity));
+                        return true;
+                    }
+                    Some(owner) if node.recvs[owner as usize].fate == RecvFate::Open => false,
+                    Some(_) => program.waiting.take().is_some(),
+                }
+            }
+            Step::ProbeUntil(pattern) => {
+                let lost = pattern
+                    .source
+                    .is_some_and(|source| node.judge.is_gone(source));
+                node.probe(&pattern) || lost || self.deadly
+            }
+            Step::Probe(pattern) => {
+                node.probe(&pattern);
+                true
+            }
+            Step::Cancel | Step::Abandon => {
+                self.give_up(rank, matches!(step, Step::Cancel));
+                true
+            }
+            Step::Withdraw => {
+                let wild = |serial: &&usize| network.messages[**serial].context == WILD;
+                let mut open: Vec<_> = node.sends.keys().filter(wild).copied().collect();
+                open.sort_unstable();
+                if !open.is_empty() {
+                    let pick = network.rng.random_range(0..open.len());
+                    network.withdraw(rank, open[pick]);
+                }
+                true
+            }
+            Step::Begin(sequence) => {
+                node.engine
+                    .collective_begins(COLLECTIVE, sequence, sequence);
+                true
+            }
+            Step::End(sequence) => {
+                node.engine.collective_ends(COLLECTIVE, sequence);
+                true
+            }
+            Step::Await => node
+                .recvs
+                .iter()
+                .all(|recv| recv.fate != RecvFate::Open || recv.incoming.pattern.context == WILD),
+            Step::MopUp(round) => return self.mop_up(rank, round),
+            Step::AwaitSends => node.sends.is_empty(),
+        };
+        self.programs[rank].at += usize::from(done);
+        done
+    }
+
+    fn give_up(&mut self, rank: usize, cancel: bool) {
+        let network = &mut self.network;
+        let node = &mut network.nodes[rank];
+        let wild = |recv: &&super::node::Recv| {
+            recv.incoming.pattern.context == WILD && recv.fate == RecvFate::Open
+        };
+        let open: Vec<_> = node
+            .recvs
+            .iter()
+            .filter(wild)
+            .map(|recv| recv.incoming.owner.0)
+            .collect();
+        if open.is_empty() {
+            return;
+        }
+        let owner = open[network.rng.random_range(0..open.len())];
+        if cancel {
+            node.cancel(owner);
+        } else {
+            node.abandon(owner);
+        }
+    }
+
+    fn mop_up(&mut self, rank: usize, round: usize) -> bool {
+        let program = &mut self.programs[rank];
+        let first = program.begun <= round;
+        program.begun = round + 1;
+        if let Some(owner) = program.mop {
+            if self.network.nodes[rank].recvs[owner as usize].fate != RecvFate::Open {
+                self.programs[rank].mop = None;
+                return true;
+            }
+        }
+        let network = &self.network;
+        let mine = |serial: &usize| {
+            let message = network.messages[*serial];
+            message.context == WILD && message.to.index() == rank && !network.is_settled(*serial)
+        };
+        let more = (0..network.messages.len()).any(|serial| mine(&serial));
+        let mut others = self.programs.iter().enumerate();
+        let all_begun =
+            others.all(|(rank, other)| other.begun > round || !network.nodes[rank].alive);
+        let node = &mut self.network.nodes[rank];
+        if more {
+            if self.programs[rank].mop.is_some() {
+                return first;
+            }
+            let anything = Pattern {
+                context: WILD,
+                source: None,
+                tag: None,
+            };
+            if node.everybody_gone() {
+                return first;
+            }
+            self.programs[rank].mop = Some(node.post(anything, 0, Capacity::Growable));
+            return true;
+        }
+        if !all_begun {
+            return first;
+        }
+        for owner in node.judge.posted() {
+            if node.recvs[owner as usize].incoming.pattern.context == WILD {
+                assert!(node.cancel(owner));
+            }
+        }
+        self.programs[rank].mop = None;
+        self.programs[rank].at += 1;
+        true
+    }
+}
+
+fn add_round(rng: &mut SmallRng, programs: &mut [Program], round: u64) {
+    let size = programs.len();
+    let mut early: Vec<Vec<Step>> = vec![Vec::new(); size];
+    let mut late: Vec<Vec<Step>> = vec![Vec::new(); size];
+    let families: Vec<_> = (0..size)
+        .map(|_| {
+            [
+                Family::Exact,
+                Family::Exact,
+                Family::AnySource,
+                Family::AnyTag,
+                Family::Anything,
+            ][rng.random_range(0..5)]
+        })
+        .collect();
+    let mut sent: Vec<Vec<Message>> = vec![Vec::new(); size];
+    for from in 0..size {
+        for to in 0..size {
+            if size > 4 && rng.random_ratio(2, 3) {
+                continue;
+            }
+            let flood = rng.random_ratio(1, 4) && size <= 4;
+            let count = if flood {
+                rng.random_range(100..400)
+            } else {
+                rng.random_range(0..12)
+            };
+            for number in 0..count {
+                let message = Message {
+                    from: Peer(from as u32),
+                    to: Peer(to as u32),
+                    context: if rng.random_ratio(1, 3) && !flood {
+                        WILD
+                    } else {
+                        STRICT
+                    },
+                    tag: if flood {
+                        number
+                    } else {
+                        rng.random_range(0..5)
+                    },
+                    length: if flood {
+                        rng.random_range(0..400)
+                    } else {
+                        length(rng)
+                    },
+                    check: check(rng),
+                    synchronous: rng.random_ratio(1, 6),
+                };
+                early[from].push(Step::Send(message));
+                sent[to].push(message);
+            }
+        }
+    }
+    add_collective(rng, &mut early, &mut late, round);
+    for rank in 0..size {
+        add_receives(
+            rng,
+            &mut early[rank],
+            &mut late[rank],
+            &sent[rank],
+            families[rank],
+        );
+        add_mischief(rng, &mut early[rank], size);
+    }
+    for (program, (mut early, late)) in programs.iter_mut().zip(early.into_iter().zip(late)) {
+        shuffle_but_sends(rng, &mut early);
+        program.steps.extend(early);
+        program.steps.extend(late);
+        program
+            .steps
+            .extend([Step::Await, Step::MopUp(round as usize), Step::AwaitSends]);
+        program.steps.push(Step::End(round));
+    }
+}
+
+/// Sends keep their order, so that floods have rising tags; anything may come in between.
+fn shuffle_but_sends(rng: &mut SmallRng, steps: &mut [Step]) {
+    let sends: Vec<_> = steps
+        .iter()
+        .copied()
+        .filter(|step| matches!(step, Step::Send(_)))
+        .collect();
+    steps.shuffle(rng);
+    let places = steps
+        .iter_mut()
+        .filter(|step| matches!(step, Step::Send(_)));
+    places.zip(sends).for_each(|(place, send)| *place = send);
+}
+
+fn add_receives(
+    rng: &mut SmallRng,
+    early: &mut Vec<Step>,
+    late: &mut Vec<Step>,
+    sent: &[Message],
+    family: Family,
+) {
+    let mut strict: Vec<_> = sent
+        .iter()
+        .filter(|message| message.context == STRICT)
+        .collect();
+    match rng.random_range(0..3) {
+        0 => strict.reverse(),
+        1 => strict.shuffle(rng),
+        _ => {}
+    }
+    let all_late = rng.random_bool(0.5);
+    for message in strict {
+        let exact = Pattern {
+            context: STRICT,
+            source: Some(message.from),
+            tag: Some(message.tag),
+        };
+        let pattern = match family {
+            Family::Exact => exact,
+            Family::AnySource => Pattern {
+                source: None,
+                ..exact
+            },
+            Family::AnyTag => Pattern { tag: None, ..exact },
+            Family::Anything => Pattern {
+                source: None,
+                tag: None,
+                ..exact
+            },
+        };
+        let (check, capacity) = (check(rng), capacity(rng));
+        if all_late || rng.random_bool(0.5) {
+            if rng.random_ratio(1, 5) {
+                late.push(Step::ProbeUntil(pattern));
+            }
+            late.push(Step::Receive(pattern, check, capacity));
+        } else {
+            early.push(Step::Post(pattern, check, capacity));
+        }
+    }
+}
+
+fn add_mischief(rng: &mut SmallRng, early: &mut Vec<Step>, size: usize) {
+    for _ in 0..rng.random_range(0..40) {
+        let source = rng
+            .random_bool(0.5)
+            .then(|| Peer(rng.random_range(0..size as u32)));
+        let tag = rng.random_bool(0.5).then(|| rng.random_range(0..5));
+        let pattern = Pattern {
+            context: WILD,
+            source,
+            tag,
+        };
+        early.push(match rng.random_range(0..8) {
+            0 => Step::Cancel,
+            1 => Step::Abandon,
+            2 | 3 => Step::Withdraw,
+            4 => Step::Probe(pattern),
+            _ => Step::Post(pattern, check(rng), capacity(rng)),
+        });
+    }
+}
+
+fn add_collective(
+    rng: &mut SmallRng,
+    early: &mut [Vec<Step>],
+    late: &mut [Vec<Step>],
+    sequence: u64,
+) {
+    for from in 0..early.len() {
+        late[from].insert(0, Step::Begin(sequence));
+        for to in 0..early.len() {
+            if rng.random_bool(0.5) {
+                continue;
+            }
+            let message = Message {
+                from: Peer(from as u32),
+                to: Peer(to as u32),
+                context: COLLECTIVE,
+                tag: collective::tag(sequence, rng.random_range(0..3)),
+                length: length(rng),
+                check: sequence,
+                synchronous: false,
+            };
+            early[from].push(Step::Send(message));
+            let (source, tag) = (Some(message.from), Some(message.tag));
+            let pattern = Pattern {
+                context: COLLECTIVE,
+                source,
+                tag,
+            };
+            late[to].push(Step::Post(pattern, sequence, Capacity::Growable));
+        }
+    }
+}
