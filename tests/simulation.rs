@@ -17,20 +17,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use support::program::Simulation;
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
+/// The seeds are shared out among as many tests, so that they use as many cores.
+const SHARES: u64 = 4;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-#[test]
-fn any_program_on_any_network_is_matched_as_mpi_demands() {
+fn run(share: u64) {
     let seeds = match number("PHALANX_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("PHALANX_SEEDS").unwrap_or(SEEDS),
     };
-    let (mut messages, mut held, mut staged, mut pulls) = (0, 0, 0, 0);
-    for seed in seeds {
+    let (mut messages, mut pulls, mut turns) = (0, 0, 0);
+    let (mut held, mut staged) = (0, 0);
+    for seed in seeds.filter(|seed| seed % SHARES == share) {
         let mut simulation = Simulation::new(seed);
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| simulation.run())) {
             eprintln!("simulation failed: run it again with PHALANX_SEED={seed}");
@@ -38,10 +40,31 @@ fn any_program_on_any_network_is_matched_as_mpi_demands() {
         }
         messages += simulation.network.messages.len();
         pulls += simulation.network.pulls;
+        turns += simulation.turn;
         held = simulation.network.held_seen.max(held);
         staged = simulation.network.staged_peak.max(staged);
     }
     eprintln!(
-        "{messages} messages, {pulls} pulls; at most {held} held back, {staged} bytes staged"
+        "{messages} messages, {pulls} pulls, {turns} turns; at most {held} held back, {staged} bytes staged"
     );
+}
+
+#[test]
+fn any_program_on_any_network_is_matched_as_mpi_demands() {
+    run(0);
+}
+
+#[test]
+fn any_program_on_any_network_is_matched_as_mpi_demands_second_share() {
+    run(1);
+}
+
+#[test]
+fn any_program_on_any_network_is_matched_as_mpi_demands_third_share() {
+    run(2);
+}
+
+#[test]
+fn any_program_on_any_network_is_matched_as_mpi_demands_fourth_share() {
+    run(3);
 }

@@ -54,11 +54,8 @@ impl Judge {
             self.pair(owner, serial);
             return true;
         }
-        if everybody_gone
-            || pattern
-                .source
-                .is_some_and(|source| self.gone.contains(&source))
-        {
+        let gone = |source| self.gone.contains(&source);
+        if pattern.source.map_or(everybody_gone, gone) {
             return false;
         }
         self.posted.push((owner, pattern));

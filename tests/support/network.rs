@@ -54,6 +54,8 @@ pub struct Network {
     pub withdrawn: Vec<bool>,
     pub deaths: Vec<Peer>,
     links: Vec<VecDeque<Frame>>,
+    /// Links with frames, and perhaps some that have lost theirs.
+    busy: Vec<usize>,
     /// Percent of the turns that a link uses.
     speeds: Vec<u32>,
     weather: Weather,
@@ -93,7 +95,8 @@ impl Network {
         });
         let nodes: Vec<_> = nodes.collect();
         let pairs = (size * size) as usize;
-        let speeds = (0..pairs).map(|_| *[100, 100, 50, 5, 1].get(rng.random_range(0..5)).unwrap());
+        let speeds =
+            (0..pairs).map(|_| *[100, 100, 50, 20, 3].get(rng.random_range(0..5)).unwrap());
         let speeds = speeds.collect();
         let window = nodes[0].engine.credit_state(Peer(0)).0;
         Self {
@@ -103,6 +106,7 @@ impl Network {
             withdrawn: Vec::new(),
             deaths: Vec::new(),
             links: (0..pairs).map(|_| VecDeque::new()).collect(),
+            busy: Vec::new(),
             speeds,
             weather,
             window,
@@ -147,6 +151,7 @@ impl Network {
             }
             SendStart::Later(id) => {
                 node.sends.insert(serial, id);
+                self.held_seen = self.held_seen.max(node.engine.open_work().held);
                 node.tokens.insert(id.data().as_ffi(), serial);
             }
             SendStart::Gone => {
@@ -196,8 +201,8 @@ impl Network {
             node.note_freed(&action);
             node.todo.push_back(Todo::Engine(action));
         }
-        self.held_seen = self.held_seen.max(node.engine.open_work().held);
         let Some(todo) = node.todo.pop_front() else {
+            self.check_staged(rank);
             return false;
         };
         match todo {
@@ -333,6 +338,9 @@ impl Network {
             return;
         }
         let link = self.link(Peer(rank as u32), to);
+        if self.links[link].is_empty() && !self.busy.contains(&link) {
+            self.busy.push(link);
+        }
         self.links[link].push_back(Frame {
             header,
             serial,
@@ -345,13 +353,16 @@ impl Network {
 
     /// One turn of one link; `false` when all are empty.
     pub fn flow(&mut self) -> bool {
-        let busy: Vec<_> = (0..self.links.len())
-            .filter(|link| !self.links[*link].is_empty())
-            .collect();
-        if busy.is_empty() {
-            return false;
-        }
-        let link = busy[self.rng.random_range(0..busy.len())];
+        let link = loop {
+            if self.busy.is_empty() {
+                return false;
+            }
+            let pick = self.rng.random_range(0..self.busy.len());
+            if !self.links[self.busy[pick]].is_empty() {
+                break self.busy[pick];
+            }
+            self.busy.swap_remove(pick);
+        };
         if self.rng.random_range(0..100) < self.speeds[link] {
             let from = link / self.nodes.len();
             if self.rng.random_bool(0.5) {
@@ -430,15 +441,12 @@ impl Network {
             node.engine.landed(landing);
             self.links[link].pop_front();
         }
-        self.check_staged(to);
     }
 
-    /// Staged payload stays within the window of each sender.
+    /// Staged payload stays within the window of each sender; to be asked when nothing is about to be
+    /// freed.
     fn check_staged(&mut self, to: usize) {
         let node = &self.nodes[to];
-        if node.engine.open_work().actions > 0 || !node.todo.is_empty() {
-            return; // Something may be about to be freed.
-        }
         let mut held = vec![0; self.nodes.len()];
         for (peer, bytes) in node.staged.values() {
             held[peer.index()] += bytes.len();

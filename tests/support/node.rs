@@ -70,6 +70,8 @@ pub struct Node {
     pub sends: HashMap<usize, SendId>,
     pub tokens: HashMap<u64, usize>,
     pub recvs: Vec<Recv>,
+    /// Messages for this rank that its last receives have to take.
+    pub leftovers: Vec<usize>,
 }
 
 impl Node {
@@ -87,6 +89,7 @@ impl Node {
             sends: HashMap::new(),
             tokens: HashMap::new(),
             recvs: Vec::new(),
+            leftovers: Vec::new(),
         }
     }
 
@@ -122,7 +125,12 @@ impl Node {
         if recv.fate != RecvFate::Open {
             return false;
         }
-        assert_eq!(self.engine.cancel(recv.id), unmatched, "cancel of {recv:?}");
+        let pair = self.judge.pairs.get(&owner);
+        let answer = self.engine.cancel(recv.id);
+        assert_eq!(
+            answer, unmatched,
+            "cancel of {recv:?}, paired with {pair:?}"
+        );
         if unmatched {
             recv.fate = RecvFate::GivenUp;
             self.memory.remove(&recv_buffer(owner));

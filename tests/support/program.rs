@@ -57,7 +57,7 @@ pub struct Simulation {
     programs: Vec<Program>,
     /// Messages of the wild context that may still arrive somewhere, by receiver.
     deadly: bool,
-    turn: u64,
+    pub turn: u64,
     kill_at: Vec<u64>,
 }
 
@@ -76,6 +76,7 @@ fn length(rng: &mut SmallRng) -> u64 {
         8..25 => rng.random_range(1..64),
         25..36 => rng.random_range(1..2_000),
         36..39 => rng.random_range(1..20_000),
+        _ if rng.random_ratio(1, 40) => 2_200_000,
         _ => [65_536, 65_537, 100_000][rng.random_range(0..3)],
     }
 }
@@ -217,6 +218,10 @@ impl Simulation {
         let node = &mut network.nodes[rank];
         let done = match step {
             Step::Send(message) => {
+                if message.context == WILD {
+                    let serial = network.messages.len();
+                    network.nodes[message.to.index()].leftovers.push(serial);
+                }
                 network.send(message);
                 true
             }
@@ -312,12 +317,11 @@ impl Simulation {
                 return true;
             }
         }
+        let mut leftovers = std::mem::take(&mut self.network.nodes[rank].leftovers);
+        leftovers.retain(|serial| !self.network.is_settled(*serial));
+        let more = !leftovers.is_empty();
+        self.network.nodes[rank].leftovers = leftovers;
         let network = &self.network;
-        let mine = |serial: &usize| {
-            let message = network.messages[*serial];
-            message.context == WILD && message.to.index() == rank && !network.is_settled(*serial)
-        };
-        let more = (0..network.messages.len()).any(|serial| mine(&serial));
         let mut others = self.programs.iter().enumerate();
         let all_begun =
             others.all(|(rank, other)| other.begun > round || !network.nodes[rank].alive);
@@ -369,12 +373,12 @@ fn add_round(rng: &mut SmallRng, programs: &mut [Program], round: u64) {
     let mut sent: Vec<Vec<Message>> = vec![Vec::new(); size];
     for from in 0..size {
         for to in 0..size {
-            if size > 4 && rng.random_ratio(2, 3) {
+            if size > 4 && rng.random_ratio(size as u32 - 3, size as u32) {
                 continue;
             }
             let flood = rng.random_ratio(1, 4) && size <= 4;
             let count = if flood {
-                rng.random_range(100..400)
+                rng.random_range(70..200)
             } else {
                 rng.random_range(0..12)
             };
