@@ -3,7 +3,7 @@
 pub mod base;
 pub mod engine;
 pub mod limits;
-#[allow(dead_code, unreachable_pub, reason = "under construction")]
+#[doc(hidden)]
 pub mod schedule;
 pub mod sys;
 pub mod transport;

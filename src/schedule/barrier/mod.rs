@@ -1,0 +1,4 @@
+//! Barrier: messages without elements.
+
+pub(super) mod dissemination;
+pub(super) mod flat;

@@ -1,0 +1,489 @@
+//! Which algorithm for which case: a table.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::registry::Algorithm;
+use super::{
+    Kind, Operation, UnknownKind, allgather, allreduce, alltoall, barrier, bcast, exscan, gather,
+    reduce, reduce_scatter, scan, scatter,
+};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// One line of the table: an algorithm and the cases it is for.
+///
+/// The first line of its kind that applies is taken. A line whose algorithm does not accept the
+/// operation (see [`Algorithm::accepts`]) does not apply.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// What is chosen.
+    pub algorithm: &'static Algorithm,
+    /// Fewest ranks.
+    pub ranks_min: usize,
+    /// Most ranks.
+    pub ranks_max: usize,
+    /// Shortest message, in the sense of [`Operation::message_bytes`].
+    pub bytes_min: usize,
+    /// Longest message.
+    pub bytes_max: usize,
+    /// Whether this is only for more ranks than cores.
+    pub crowded_only: bool,
+    /// Why.
+    pub reason: &'static str,
+}
+
+impl Rule {
+    /// A rule for all cases.
+    pub const fn new(algorithm: &'static Algorithm, reason: &'static str) -> Self {
+        Self {
+            algorithm,
+            ranks_min: 1,
+            ranks_max: usize::MAX,
+            bytes_min: 0,
+            bytes_max: usize::MAX,
+            crowded_only: false,
+            reason,
+        }
+    }
+
+    /// Only with that many ranks.
+    #[must_use]
+    pub const fn ranks(self, ranks_min: usize, ranks_max: usize) -> Self {
+        Self {
+            ranks_min,
+            ranks_max,
+            ..self
+        }
+    }
+
+    /// Only for messages up to this length.
+    #[must_use]
+    pub const fn up_to(self, bytes_max: usize) -> Self {
+        Self { bytes_max, ..self }
+    }
+
+    /// Only for messages of at least this length.
+    #[must_use]
+    pub const fn from(self, bytes_min: usize) -> Self {
+        Self { bytes_min, ..self }
+    }
+
+    /// Only with more ranks than cores.
+    #[must_use]
+    pub const fn crowded(self) -> Self {
+        Self {
+            crowded_only: true,
+            ..self
+        }
+    }
+
+    fn applies(&self, operation: &Operation<'_>, size: usize, bytes: usize, crowded: bool) -> bool {
+        (self.ranks_min..=self.ranks_max).contains(&size)
+            && (self.bytes_min..=self.bytes_max).contains(&bytes)
+            && (crowded || !self.crowded_only)
+            && self.algorithm.accepts(operation)
+    }
+}
+
+/// The defaults. Links may be anything from shared memory (a message about 1 us, 0.1 ns a byte) to TCP
+/// between hosts (30 us, 1 ns a byte); where the best limits differ, these lie between, nearer to what
+/// costs less when it is wrong.
+fn defaults(kind: Kind) -> &'static [Rule] {
+    match kind {
+        Kind::Barrier => {
+            static RULES: [Rule; 2] = [
+                Rule::new(&barrier::flat::ALGORITHM, "one sleep per rank")
+                    .ranks(3, 512)
+                    .crowded(),
+                Rule::new(&barrier::dissemination::ALGORITHM, "fewest rounds"),
+            ];
+            &RULES
+        }
+        Kind::Bcast => {
+            static RULES: [Rule; 6] = [
+                Rule::new(
+                    &bcast::binomial::ALGORITHM,
+                    "nothing to share the work with",
+                )
+                .ranks(1, 2),
+                Rule::new(&bcast::binomial::ALGORITHM, "latency counts").up_to(12 * KIB),
+                Rule::new(&bcast::binomial::ALGORITHM, "two or three rounds only")
+                    .ranks(3, 7)
+                    .up_to(128 * KIB),
+                Rule::new(&bcast::pipelined_tree::ALGORITHM, "waits for one rank only")
+                    .from(128 * KIB)
+                    .crowded(),
+                Rule::new(&bcast::chain::ALGORITHM, "each byte sent once; short row")
+                    .ranks(3, 8)
+                    .from(128 * KIB),
+                Rule::new(
+                    &bcast::scatter_allgather::ALGORITHM,
+                    "each byte sent twice in few rounds",
+                ),
+            ];
+            &RULES
+        }
+        Kind::Reduce => {
+            static RULES: [Rule; 4] = [
+                Rule::new(
+                    &reduce::reduce_scatter_gather::ALGORITHM,
+                    "shares bytes and arithmetic",
+                )
+                .ranks(4, usize::MAX)
+                .from(64 * KIB),
+                Rule::new(&reduce::binomial::ALGORITHM, "fewest rounds"),
+                Rule::new(&reduce::in_order::ALGORITHM, "rank order, latency counts")
+                    .up_to(128 * KIB),
+                Rule::new(
+                    &reduce::pipelined_tree::ALGORITHM,
+                    "rank order, bandwidth counts",
+                ),
+            ];
+            &RULES
+        }
+        Kind::Allreduce => {
+            static RULES: [Rule; 5] = [
+                Rule::new(&allreduce::tree::ALGORITHM, "fewest messages and sleeps")
+                    .ranks(4, usize::MAX)
+                    .up_to(32 * KIB)
+                    .crowded(),
+                Rule::new(
+                    &allreduce::recursive_doubling::ALGORITHM,
+                    "fewest rounds; the limit is 12 KiB in shared memory and 100 KiB on TCP",
+                )
+                .up_to(32 * KIB),
+                Rule::new(
+                    &allreduce::ring::ALGORITHM,
+                    "few ranks: hardly more rounds, whole blocks",
+                )
+                .ranks(3, 4)
+                .from(4 * MIB),
+                Rule::new(
+                    &allreduce::circulant::ALGORITHM,
+                    "each byte twice, any number of ranks",
+                ),
+                Rule::new(
+                    &allreduce::dual_root::ALGORITHM,
+                    "rank order, bandwidth counts",
+                ),
+            ];
+            &RULES
+        }
+        Kind::Scan => {
+            static RULES: [Rule; 2] = [
+                Rule::new(&scan::linear::ALGORITHM, "each byte passes each rank once")
+                    .from(256 * KIB),
+                Rule::new(&scan::recursive_doubling::ALGORITHM, "fewest rounds"),
+            ];
+            &RULES
+        }
+        Kind::Exscan => {
+            static RULES: [Rule; 2] = [
+                Rule::new(
+                    &exscan::linear::ALGORITHM,
+                    "each byte passes each rank once",
+                )
+                .from(256 * KIB),
+                Rule::new(&exscan::recursive_doubling::ALGORITHM, "fewest rounds"),
+            ];
+            &RULES
+        }
+        _ => defaults_of_blocks(kind),
+    }
+}
+
+/// The defaults of the operations whose buffers have a block for each rank.
+fn defaults_of_blocks(kind: Kind) -> &'static [Rule] {
+    macro_rules! rules {
+        ($($rule:expr),* $(,)?) => {{
+            static RULES: &[Rule] = &[$($rule),*];
+            RULES
+        }};
+    }
+    match kind {
+        Kind::Gather => rules![
+            Rule::new(&gather::binomial::ALGORITHM, "latency counts at the root")
+                .ranks(8, usize::MAX)
+                .up_to(2 * KIB),
+            Rule::new(&gather::linear::ALGORITHM, "each byte moves once"),
+        ],
+        Kind::Scatter => rules![
+            Rule::new(&scatter::binomial::ALGORITHM, "latency counts at the root")
+                .ranks(8, usize::MAX)
+                .up_to(2 * KIB),
+            Rule::new(&scatter::linear::ALGORITHM, "each byte moves once"),
+        ],
+        Kind::Gatherv => rules![Rule::new(
+            &gather::linear::ALGORITHM_V,
+            "only the root knows"
+        )],
+        Kind::Scatterv => rules![Rule::new(
+            &scatter::linear::ALGORITHM_V,
+            "only the root knows"
+        )],
+        Kind::Allgather => rules![
+            Rule::new(
+                &allgather::bruck::ALGORITHM,
+                "latency counts, copies are cheap"
+            )
+            .up_to(80 * KIB),
+            Rule::new(&allgather::ring::ALGORITHM, "few ranks: neighbours only")
+                .ranks(1, 8)
+                .from(512 * KIB),
+            Rule::new(&allgather::circulant::ALGORITHM, "no copies, few rounds"),
+        ],
+        Kind::Allgatherv => rules![
+            Rule::new(
+                &allgather::bruck::ALGORITHM_V,
+                "latency counts, copies are cheap"
+            )
+            .up_to(80 * KIB),
+            Rule::new(
+                &allgather::circulant::ALGORITHM_V,
+                "no copies, few rounds, uneven blocks"
+            ),
+        ],
+        Kind::Alltoall => rules![
+            Rule::new(&alltoall::bruck::ALGORITHM, "latency counts")
+                .ranks(8, usize::MAX)
+                .up_to(256),
+            Rule::new(&alltoall::scattered::ALGORITHM, "many messages on the way").up_to(32 * KIB),
+            Rule::new(
+                &alltoall::pairwise::ALGORITHM,
+                "each message has its link for itself"
+            ),
+        ],
+        Kind::Alltoallv => rules![Rule::new(
+            &alltoall::scattered::ALGORITHM_V,
+            "lengths unknown"
+        )],
+        Kind::ReduceScatterBlock => rules![
+            Rule::new(
+                &reduce_scatter::circulant::ALGORITHM_BLOCK,
+                "fewest rounds, each byte once"
+            ),
+            Rule::new(
+                &reduce_scatter::tree::ALGORITHM_BLOCK,
+                "rank order, latency counts"
+            )
+            .ranks(8, usize::MAX)
+            .up_to(8 * KIB),
+            Rule::new(
+                &reduce_scatter::linear::ALGORITHM_BLOCK,
+                "rank order, each byte once"
+            ),
+        ],
+        _ => rules![
+            Rule::new(
+                &reduce_scatter::circulant::ALGORITHM,
+                "fewest rounds, each byte once"
+            ),
+            Rule::new(
+                &reduce_scatter::tree::ALGORITHM,
+                "rank order, latency counts"
+            )
+            .ranks(8, usize::MAX)
+            .up_to(8 * KIB),
+            Rule::new(
+                &reduce_scatter::linear::ALGORITHM,
+                "rank order, each byte once"
+            ),
+        ],
+    }
+}
+
+/// Picks an algorithm for each case: by what was forced, by rules that were put before the defaults, and
+/// by the defaults, in this order.
+///
+/// A forced algorithm that does not accept the operation (it is for commutative operators only, and the
+/// operator is not) is passed over. The choice depends on nothing that could differ among ranks, so the
+/// selections of all ranks must be equal.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    forced: [Option<&'static Algorithm>; Kind::ALL.len()],
+    rules: Vec<Rule>,
+    crowded: bool,
+}
+
+/// What is wrong with a text that forces algorithms.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SelectionError {
+    /// A part is not of the form `operation=algorithm`.
+    #[error("{0:?} is not of the form operation=algorithm, as in allreduce=ring,bcast=binomial")]
+    Form(String),
+    /// No such operation.
+    #[error(transparent)]
+    Kind(#[from] UnknownKind),
+    /// No such algorithm.
+    #[error("no algorithm for {kind} is called {name:?}; there are {}", names(*.kind))]
+    Algorithm {
+        /// The operation.
+        kind: Kind,
+        /// What was asked for.
+        name: String,
+    },
+    /// The same operation twice.
+    #[error("{0} is given twice")]
+    Twice(Kind),
+}
+
+fn names(kind: Kind) -> String {
+    Algorithm::of(kind)
+        .map(|algorithm| algorithm.name)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl Selection {
+    /// The defaults, but for the operations in `text`: `allreduce=ring,bcast=binomial`. Spaces, empty
+    /// parts and the difference between `-` and `_` do not matter.
+    ///
+    /// # Errors
+    ///
+    /// What is not understood; an unknown name with the known ones.
+    pub fn force(text: &str) -> Result<Self, SelectionError> {
+        let mut selection = Self::default();
+        for part in text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
+            let Some((kind, name)) = part.split_once('=') else {
+                return Err(SelectionError::Form(part.to_owned()));
+            };
+            let kind: Kind = kind.parse()?;
+            let canonical = name.trim().to_ascii_lowercase().replace('-', "_");
+            let algorithm =
+                Algorithm::find(kind, &canonical).ok_or_else(|| SelectionError::Algorithm {
+                    kind,
+                    name: name.trim().to_owned(),
+                })?;
+            if selection.forced[kind as usize].replace(algorithm).is_some() {
+                return Err(SelectionError::Twice(kind));
+            }
+        }
+        Ok(selection)
+    }
+
+    /// Whether there are more ranks than cores: then sleeps count more than rounds. Must be said alike on
+    /// all ranks.
+    #[must_use]
+    pub fn crowded(self, crowded: bool) -> Self {
+        Self { crowded, ..self }
+    }
+
+    /// Puts a rule before the defaults, and behind the ones that were put there earlier.
+    #[must_use]
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// The algorithm for this case.
+    pub fn choose(
+        &self,
+        operation: &Operation<'_>,
+        size: usize,
+        element_bytes: usize,
+    ) -> &'static Algorithm {
+        let kind = operation.kind();
+        if let Some(forced) = self.forced[kind as usize] {
+            if forced.accepts(operation) {
+                return forced;
+            }
+        }
+        let bytes = operation.message_bytes(size, element_bytes);
+        self.rules
+            .iter()
+            .chain(defaults(kind))
+            .find(|rule| rule.applies(operation, size, bytes, self.crowded))
+            .map(|rule| rule.algorithm)
+            .expect("the last default of each kind applies to everything")
+    }
+}
+
+impl FromStr for Selection {
+    type Err = SelectionError;
+
+    fn from_str(text: &str) -> Result<Self, SelectionError> {
+        Self::force(text)
+    }
+}
+
+/// A number of bytes as in `32 KiB`.
+struct Bytes(usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes > 0 && bytes % MIB == 0 => write!(f, "{} MiB", bytes / MIB),
+            bytes if bytes > 0 && bytes % KIB == 0 => write!(f, "{} KiB", bytes / KIB),
+            bytes => write!(f, "{bytes} B"),
+        }
+    }
+}
+
+fn range<T: fmt::Display>(min: Option<T>, max: Option<T>) -> String {
+    match (min, max) {
+        (None, None) => "any".to_owned(),
+        (None, Some(max)) => format!("<= {max}"),
+        (Some(min), None) => format!(">= {min}"),
+        (Some(min), Some(max)) => format!("{min} .. {max}"),
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let min = |min: usize, least| (min > least).then_some(min);
+        let max = |max: usize| (max < usize::MAX).then_some(max);
+        let ranks = range(min(self.ranks_min, 1), max(self.ranks_max));
+        let bytes = range(
+            min(self.bytes_min, 0).map(Bytes),
+            max(self.bytes_max).map(Bytes),
+        );
+        let when = match (self.crowded_only, self.algorithm.commutative_only) {
+            (false, false) => "",
+            (true, false) => "crowded",
+            (false, true) => "commutative",
+            (true, true) => "both",
+        };
+        let Algorithm { kind, name, .. } = self.algorithm;
+        write!(
+            f,
+            "{kind:20} {ranks:10} {bytes:20} {when:11} {name:21} {}",
+            self.reason
+        )
+    }
+}
+
+/// The whole table, a line for each rule, in the order in which they are tried.
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let crowded = if self.crowded {
+            "more ranks than cores"
+        } else {
+            "a core for each rank"
+        };
+        writeln!(
+            f,
+            "Selection for {crowded}; the first line that applies is taken."
+        )?;
+        writeln!(
+            f,
+            "{:20} {:10} {:20} {:11} {:21} why",
+            "operation", "ranks", "message", "only if", "algorithm"
+        )?;
+        for kind in Kind::ALL {
+            if let Some(forced) = self.forced[kind as usize] {
+                writeln!(f, "{}", Rule::new(forced, "forced"))?;
+            }
+            let added = self.rules.iter().filter(|rule| rule.algorithm.kind == kind);
+            for rule in added.chain(defaults(kind)) {
+                writeln!(f, "{rule}")?;
+            }
+        }
+        Ok(())
+    }
+}
