@@ -3,4 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub mod control;
+pub mod handshake;
 pub mod header;

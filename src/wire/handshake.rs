@@ -1,0 +1,521 @@
+//! Three messages by which two ranks prove to each other that they belong to the same job.
+//!
+//! Pure: bytes in, bytes out. Sockets, deadlines and the choice between two simultaneous
+//! connections are the transport's matter.
+//!
+//! ```text
+//! initiator                                                acceptor
+//!     | Hello      who I am, whom I want, nonce, MAC           |
+//!     |------------------------------------------------------->|  a stranger ends here, unanswered
+//!     | Challenge  verdict, nonce, MAC over both               |
+//!     |<-------------------------------------------------------|
+//!     | Proof      MAC over all of it                          |
+//!     |------------------------------------------------------->|
+//!     | frames follow at once                                  |  frames may be sent now
+//! ```
+//!
+//! All MACs are HMAC-SHA256 under the job's 32-byte [`Secret`], each over a label of its own
+//! followed by everything that was said so far, so that no message can stand for another one, be
+//! moved to another pair of ranks, or be replayed to a fresh nonce. They are compared in constant
+//! time. Messages have a fixed length and little-endian numbers:
+//!
+//! | Hello  |          | Challenge |          | Proof |     |
+//! |--------|----------|-----------|----------|-------|-----|
+//! | 0..8   | magic    | 0..4      | magic    | 0..32 | MAC |
+//! | 8..12  | protocol | 4..5      | verdict  |       |     |
+//! | 12..14 | epoch    | 5..8      | zero     |       |     |
+//! | 14..16 | zero     | 8..12     | protocol |       |     |
+//! | 16..24 | job      | 12..16    | zero     |       |     |
+//! | 24..28 | from     | 16..32    | nonce    |       |     |
+//! | 28..32 | to       | 32..64    | MAC      |       |     |
+//! | 32..48 | nonce    |           |          |       |     |
+//! | 48..80 | MAC      |           |          |       |     |
+//!
+//! The place of magic and protocol will never change, so that two versions can tell each other apart.
+//! A refusal for the version is the only answer that a stranger can get; its MAC is zero, because
+//! another version may compute it in another way.
+//!
+//! What this does not do: data that follows is neither encrypted nor authenticated; whoever can alter
+//! packets between the hosts can alter the stream.
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use crate::base::ids::{Epoch, JobId, Peer};
+use crate::limits::HANDSHAKE_BYTES_MAX;
+use crate::wire::control::{PROTOCOL, Secret};
+
+/// Bytes of the first message.
+pub const HELLO_BYTES: usize = 80;
+/// Bytes of the answer.
+pub const CHALLENGE_BYTES: usize = 64;
+/// Bytes of the last message.
+pub const PROOF_BYTES: usize = 32;
+
+const _: () = assert!(HELLO_BYTES + PROOF_BYTES <= HANDSHAKE_BYTES_MAX);
+
+const HELLO_MAGIC: [u8; 8] = *b"PHALANX\n";
+const CHALLENGE_MAGIC: [u8; 4] = *b"PHX?";
+const MAC_BYTES: usize = 32;
+
+/// A random number used once.
+pub type Nonce = [u8; 16];
+
+/// What both sides of a connection must agree on.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The job.
+    pub job: JobId,
+    /// What its processes share.
+    pub secret: Secret,
+    /// The life of the job.
+    pub epoch: Epoch,
+    /// This rank.
+    pub rank: Peer,
+    /// Number of ranks in the job.
+    pub size: u32,
+}
+
+/// Why an acceptor does not want a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[repr(u8)]
+pub enum Refusal {
+    /// It speaks another version of the protocol.
+    #[error("it speaks another version of the protocol")]
+    Version = 1,
+    /// It belongs to another job.
+    #[error("it belongs to another job")]
+    Job = 2,
+    /// It is in another life of the job.
+    #[error("it is in another life of the job")]
+    Epoch = 3,
+    /// It is not the rank that was asked for, or the initiator's rank cannot exist.
+    #[error("it is not the rank that was asked for")]
+    Rank = 4,
+    /// It has itself opened a connection to the initiator, and that one goes first.
+    #[error("its own connection goes first")]
+    Yield = 5,
+    /// It already has an open connection to the initiator.
+    #[error("it already has a connection to this rank")]
+    Duplicate = 6,
+    /// Its connection to the initiator has ended for good.
+    #[error("its connection to this rank has ended for good")]
+    Gone = 7,
+    /// It has finalized.
+    #[error("it has finalized")]
+    Finished = 8,
+}
+
+impl Refusal {
+    const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Version,
+            2 => Self::Job,
+            3 => Self::Epoch,
+            4 => Self::Rank,
+            5 => Self::Yield,
+            6 => Self::Duplicate,
+            7 => Self::Gone,
+            8 => Self::Finished,
+            _ => return None,
+        })
+    }
+}
+
+/// Why an acceptor closes a connection after a `Hello` or a `Proof`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejected {
+    /// The other side knows nothing of the job: close without an answer.
+    Stranger,
+    /// Send these bytes, then close.
+    Refused(Refusal, [u8; CHALLENGE_BYTES]),
+}
+
+/// Why an initiator gives up after a `Challenge`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InitiatorError {
+    /// The acceptor's message is not one.
+    #[error("the answer to the greeting makes no sense")]
+    Malformed,
+    /// The acceptor does not know the secret.
+    #[error("it could not prove that it belongs to the job")]
+    Authentication,
+    /// The acceptor speaks another version of the protocol.
+    #[error("it speaks version {0} of the protocol, this rank version {PROTOCOL}")]
+    Version(u32),
+    /// The acceptor does not want the connection.
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+/// The side that opened the connection, after its `Hello`.
+#[derive(Clone, Debug)]
+pub struct Initiator {
+    secret: Secret,
+    hello: [u8; HELLO_BYTES],
+}
+
+impl Initiator {
+    /// Starts a handshake with `to`: the state, and the first message.
+    pub fn new(me: &Identity, to: Peer, nonce: Nonce) -> (Self, [u8; HELLO_BYTES]) {
+        let hello = hello_bytes(me, PROTOCOL, to, nonce);
+        let secret = me.secret.clone();
+        (Self { secret, hello }, hello)
+    }
+
+    /// Judges the acceptor's answer; gives the last message. Frames may follow it at once.
+    ///
+    /// # Errors
+    ///
+    /// When the acceptor does not want the connection, or is not what it should be.
+    pub fn answer(
+        &self,
+        challenge: &[u8; CHALLENGE_BYTES],
+    ) -> Result<[u8; PROOF_BYTES], InitiatorError> {
+        let (said, tag) = challenge.split_at(CHALLENGE_BYTES - MAC_BYTES);
+        if said[..4] != CHALLENGE_MAGIC {
+            return Err(InitiatorError::Malformed);
+        }
+        let protocol = u32_at(said, 8);
+        if protocol != PROTOCOL {
+            return Err(InitiatorError::Version(protocol));
+        }
+        if !verify(&self.secret, b"challenge", &[&self.hello, said], tag) {
+            return Err(InitiatorError::Authentication);
+        }
+        if said[5..8] != [0; 3] || said[12..16] != [0; 4] {
+            return Err(InitiatorError::Malformed);
+        }
+        match said[4] {
+            0 => Ok(mac(&self.secret, b"proof", &[&self.hello, challenge])),
+            verdict => Err(Refusal::from_byte(verdict)
+                .map_or(InitiatorError::Malformed, InitiatorError::Refused)),
+        }
+    }
+}
+
+/// A `Hello` that comes from a rank of this job and is meant for this rank.
+#[derive(Clone, Debug)]
+pub struct Greeting {
+    hello: [u8; HELLO_BYTES],
+    /// Who opened the connection.
+    pub from: Peer,
+}
+
+impl Greeting {
+    /// Judges a first message.
+    ///
+    /// # Errors
+    ///
+    /// When the connection must be closed, with or without an answer.
+    pub fn read(me: &Identity, hello: &[u8; HELLO_BYTES], nonce: Nonce) -> Result<Self, Rejected> {
+        let (said, tag) = hello.split_at(HELLO_BYTES - MAC_BYTES);
+        if said[..8] != HELLO_MAGIC {
+            return Err(Rejected::Stranger);
+        }
+        if u32_at(said, 8) != PROTOCOL {
+            let mut bytes = challenge_bytes(Refusal::Version as u8, [0; 16]);
+            bytes[CHALLENGE_BYTES - MAC_BYTES..].fill(0);
+            return Err(Rejected::Refused(Refusal::Version, bytes));
+        }
+        if !verify(&me.secret, b"hello", &[said], tag) {
+            return Err(Rejected::Stranger);
+        }
+        let from = Peer(u32_at(said, 24));
+        let greeting = Self {
+            hello: *hello,
+            from,
+        };
+        let wrong = if said[16..24] != me.job.0.to_le_bytes() {
+            Some(Refusal::Job)
+        } else if said[12..14] != me.epoch.0.to_le_bytes() {
+            Some(Refusal::Epoch)
+        } else if u32_at(said, 28) != me.rank.0 || from == me.rank || from.0 >= me.size {
+            Some(Refusal::Rank)
+        } else {
+            None
+        };
+        match wrong {
+            None => Ok(greeting),
+            Some(why) => Err(Rejected::Refused(why, greeting.refuse(me, why, nonce))),
+        }
+    }
+
+    /// The answer that asks for the proof, and the state that will judge it.
+    pub fn proceed(self, me: &Identity, nonce: Nonce) -> (Acceptor, [u8; CHALLENGE_BYTES]) {
+        let challenge = self.challenge(me, 0, nonce);
+        let proof = mac(&me.secret, b"proof", &[&self.hello, &challenge]);
+        let from = self.from;
+        (Acceptor { from, proof }, challenge)
+    }
+
+    /// The answer that refuses the connection.
+    pub fn refuse(&self, me: &Identity, why: Refusal, nonce: Nonce) -> [u8; CHALLENGE_BYTES] {
+        self.challenge(me, why as u8, nonce)
+    }
+
+    fn challenge(&self, me: &Identity, verdict: u8, nonce: Nonce) -> [u8; CHALLENGE_BYTES] {
+        let mut bytes = challenge_bytes(verdict, nonce);
+        let (said, tag) = bytes.split_at_mut(CHALLENGE_BYTES - MAC_BYTES);
+        tag.copy_from_slice(&mac(&me.secret, b"challenge", &[&self.hello, said]));
+        bytes
+    }
+}
+
+/// The side that was connected to, after its `Challenge`.
+#[derive(Clone)]
+pub struct Acceptor {
+    /// Who opened the connection.
+    pub from: Peer,
+    proof: [u8; PROOF_BYTES],
+}
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acceptor")
+            .field("from", &self.from)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Acceptor {
+    /// Whether the last message is right: then the connection is authenticated on both sides.
+    pub fn is_proved_by(&self, proof: &[u8; PROOF_BYTES]) -> bool {
+        // Every byte is looked at, whatever the first ones say.
+        let difference = self
+            .proof
+            .iter()
+            .zip(proof)
+            .fold(0, |sum, (a, b)| sum | (a ^ b));
+        std::hint::black_box(difference) == 0
+    }
+}
+
+/// Sixteen bytes that nobody can guess from the job's public numbers: part of names that only
+/// members of the job should be able to foresee.
+pub fn derived_name(secret: &Secret, job: JobId, epoch: Epoch, rank: Peer) -> [u8; 16] {
+    let said = [
+        &job.0.to_le_bytes()[..],
+        &epoch.0.to_le_bytes()[..],
+        &rank.0.to_le_bytes()[..],
+    ];
+    let mut name = [0; 16];
+    name.copy_from_slice(&mac(secret, b"name", &said)[..16]);
+    name
+}
+
+fn hello_bytes(me: &Identity, protocol: u32, to: Peer, nonce: Nonce) -> [u8; HELLO_BYTES] {
+    let mut bytes = [0; HELLO_BYTES];
+    let (said, tag) = bytes.split_at_mut(HELLO_BYTES - MAC_BYTES);
+    said[..8].copy_from_slice(&HELLO_MAGIC);
+    said[8..12].copy_from_slice(&protocol.to_le_bytes());
+    said[12..14].copy_from_slice(&me.epoch.0.to_le_bytes());
+    said[16..24].copy_from_slice(&me.job.0.to_le_bytes());
+    said[24..28].copy_from_slice(&me.rank.0.to_le_bytes());
+    said[28..32].copy_from_slice(&to.0.to_le_bytes());
+    said[32..48].copy_from_slice(&nonce);
+    tag.copy_from_slice(&mac(&me.secret, b"hello", &[said]));
+    bytes
+}
+
+fn challenge_bytes(verdict: u8, nonce: Nonce) -> [u8; CHALLENGE_BYTES] {
+    let mut bytes = [0; CHALLENGE_BYTES];
+    bytes[..4].copy_from_slice(&CHALLENGE_MAGIC);
+    bytes[4] = verdict;
+    bytes[8..12].copy_from_slice(&PROTOCOL.to_le_bytes());
+    bytes[16..32].copy_from_slice(&nonce);
+    bytes
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut four = [0; 4];
+    four.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(four)
+}
+
+fn keyed(secret: &Secret, label: &[u8], said: &[&[u8]]) -> Hmac<Sha256> {
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+    let mut state = Hmac::<Sha256>::new_from_slice(&secret.0).expect("any key length");
+    state.update(b"phalanx ");
+    state.update(label);
+    state.update(b"\0");
+    for part in said {
+        state.update(part);
+    }
+    state
+}
+
+fn mac(secret: &Secret, label: &[u8], said: &[&[u8]]) -> [u8; MAC_BYTES] {
+    keyed(secret, label, said).finalize().into_bytes().into()
+}
+
+fn verify(secret: &Secret, label: &[u8], said: &[&[u8]], tag: &[u8]) -> bool {
+    keyed(secret, label, said).verify_slice(tag).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn identity(rank: u32) -> Identity {
+        Identity {
+            job: JobId(0x1122_3344_5566_7788),
+            secret: Secret([7; 32]),
+            epoch: Epoch(3),
+            rank: Peer(rank),
+            size: 4,
+        }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    #[test]
+    fn the_bytes_of_all_three_messages_are_fixed() {
+        let (initiator, hello) = Initiator::new(&identity(1), Peer(2), [0xaa; 16]);
+        let greeting = Greeting::read(&identity(2), &hello, [0; 16]).expect("a member");
+        let (acceptor, challenge) = greeting.proceed(&identity(2), [0xbb; 16]);
+        let proof = initiator.answer(&challenge).expect("wanted");
+        assert!(acceptor.is_proved_by(&proof));
+        assert_eq!(
+            hex(&hello[..48]),
+            "5048414c414e580a01000000030000008877665544332211\
+             0100000002000000aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        );
+        assert_eq!(
+            hex(&challenge[..32]),
+            "5048583f000000000100000000000000bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+        );
+        // Computed by Python's hmac module over the layout above.
+        assert_eq!(hex(&hello[48..]), GOLDEN_MACS[0]);
+        assert_eq!(hex(&challenge[32..]), GOLDEN_MACS[1]);
+        assert_eq!(hex(&proof), GOLDEN_MACS[2]);
+    }
+
+    const GOLDEN_MACS: [&str; 3] = [
+        "a8ad391b11a75b940c4908922e4ba3a98236990c1a333e6fe372ad0b30a6c81a",
+        "14047422a029a25a1d62ec8c1ae934f11a520495243375a0969aea531a7829b6",
+        "657b686f550d1e7b324444a9271236d1f899e8b53d7238e0270ab63f68980042",
+    ];
+
+    #[test]
+    fn a_stranger_gets_no_answer_and_another_version_a_typed_one() {
+        let mut stranger = identity(1);
+        stranger.secret = Secret([8; 32]);
+        let (_, hello) = Initiator::new(&stranger, Peer(2), [1; 16]);
+        let me = identity(2);
+        assert_eq!(
+            Greeting::read(&me, &hello, [0; 16]).err(),
+            Some(Rejected::Stranger)
+        );
+        let newer = hello_bytes(&stranger, PROTOCOL + 1, Peer(2), [1; 16]);
+        let Err(Rejected::Refused(Refusal::Version, answer)) = Greeting::read(&me, &newer, [9; 16])
+        else {
+            panic!("a typed refusal");
+        };
+        assert_eq!(answer[16..], [0; 48], "nothing derived from the secret");
+        let mut other = challenge_bytes(Refusal::Version as u8, [0; 16]);
+        other[8] = 9;
+        let (initiator, _) = Initiator::new(&me, Peer(1), [1; 16]);
+        assert_eq!(initiator.answer(&other), Err(InitiatorError::Version(9)));
+    }
+
+    #[test]
+    fn members_in_the_wrong_place_are_told_so() {
+        let me = identity(2);
+        let cases = [
+            (
+                Identity {
+                    job: JobId(1),
+                    ..identity(1)
+                },
+                2,
+                Refusal::Job,
+            ),
+            (
+                Identity {
+                    epoch: Epoch(2),
+                    ..identity(1)
+                },
+                2,
+                Refusal::Epoch,
+            ),
+            (identity(1), 3, Refusal::Rank),
+            (identity(2), 2, Refusal::Rank),
+            (identity(4), 2, Refusal::Rank),
+        ];
+        for (from, to, expected) in cases {
+            let (initiator, hello) = Initiator::new(&from, Peer(to), [1; 16]);
+            let Err(Rejected::Refused(why, answer)) = Greeting::read(&me, &hello, [2; 16]) else {
+                panic!("{expected:?}");
+            };
+            assert_eq!(why, expected);
+            assert_eq!(
+                initiator.answer(&answer),
+                Err(InitiatorError::Refused(expected))
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_cannot_be_moved_to_another_greeting() {
+        let (_, hello) = Initiator::new(&identity(1), Peer(2), [1; 16]);
+        let (other, _) = Initiator::new(&identity(1), Peer(2), [2; 16]);
+        let greeting = Greeting::read(&identity(2), &hello, [0; 16]).expect("a member");
+        let (acceptor, challenge) = greeting.proceed(&identity(2), [3; 16]);
+        assert_eq!(
+            other.answer(&challenge),
+            Err(InitiatorError::Authentication)
+        );
+        let mut tag = [0; PROOF_BYTES];
+        tag.copy_from_slice(&challenge[32..]);
+        assert!(!acceptor.is_proved_by(&tag), "a challenge is no proof");
+    }
+
+    proptest! {
+        #[test]
+        fn one_changed_bit_is_noticed(bit in 0..8 * (HELLO_BYTES + CHALLENGE_BYTES + PROOF_BYTES)) {
+            let (initiator, mut hello) = Initiator::new(&identity(1), Peer(2), [1; 16]);
+            let me = identity(2);
+            if bit < 8 * HELLO_BYTES {
+                hello[bit / 8] ^= 1 << (bit % 8);
+                prop_assert!(Greeting::read(&me, &hello, [0; 16]).is_err());
+                return Ok(());
+            }
+            let greeting = Greeting::read(&me, &hello, [0; 16]).expect("a member");
+            let (acceptor, mut challenge) = greeting.proceed(&me, [2; 16]);
+            let bit = bit - 8 * HELLO_BYTES;
+            if bit < 8 * CHALLENGE_BYTES {
+                challenge[bit / 8] ^= 1 << (bit % 8);
+                prop_assert!(initiator.answer(&challenge).is_err());
+                return Ok(());
+            }
+            let mut proof = initiator.answer(&challenge).expect("wanted");
+            let bit = bit - 8 * CHALLENGE_BYTES;
+            proof[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(!acceptor.is_proved_by(&proof));
+        }
+
+        #[test]
+        fn garbage_is_refused(
+            bytes in proptest::collection::vec(any::<u8>(), HELLO_BYTES),
+            with_magic in any::<bool>(),
+        ) {
+            let mut hello = [0; HELLO_BYTES];
+            hello.copy_from_slice(&bytes);
+            if with_magic {
+                hello[..8].copy_from_slice(&HELLO_MAGIC);
+            }
+            prop_assert!(Greeting::read(&identity(2), &hello, [0; 16]).is_err());
+            let mut challenge = [0; CHALLENGE_BYTES];
+            challenge.copy_from_slice(&bytes[..CHALLENGE_BYTES]);
+            if with_magic {
+                challenge[..4].copy_from_slice(&CHALLENGE_MAGIC);
+            }
+            let (initiator, _) = Initiator::new(&identity(1), Peer(2), [1; 16]);
+            prop_assert!(initiator.answer(&challenge).is_err());
+        }
+    }
+}
