@@ -53,6 +53,36 @@ pub const WATCH_AFTER_MILLIS: u64 = 50;
 /// Bytes that one read of a stream takes at most into the shared buffer.
 pub const STREAM_READ_BYTES: usize = 64 * 1024;
 
+/// Frames from threads of the same process, or to oneself, that one turn delivers at most.
+pub const TURN_FRAMES_MAX: usize = 256;
+/// System calls that one turn spends at most on reading from one peer, and as many on writing to it.
+pub const TURN_CALLS_MAX: usize = 8;
+/// Peers that one turn serves at most.
+pub const TURN_PEERS_MAX: usize = 16;
+/// While some peers are read directly, the operating system is asked about all others each so many turns.
+pub const TURNS_PER_POLL: u32 = 32;
+/// Peers that are read directly, because something came from them recently.
+pub const HOT_PEERS_MAX: usize = 4;
+/// After so many turns in vain a peer is not read directly any more.
+pub const HOT_MISSES_MAX: u32 = 256;
+/// Pieces of memory that one system call writes at most.
+pub const WRITE_PIECES_MAX: usize = 64;
+
+/// Shortest and longest pause before a peer that does not answer yet is tried again.
+pub const RETRY_MILLIS_MIN: u64 = 1;
+/// See [`RETRY_MILLIS_MIN`].
+pub const RETRY_MILLIS_MAX: u64 = 200;
+/// Greetings that may end without an answer before the peer counts as foreign.
+pub const UNANSWERED_MAX: u32 = 16;
+/// Pause before connections are accepted again when descriptors have run out.
+pub const ACCEPT_PAUSE_MILLIS: u64 = 50;
+/// Connections that may wait to be accepted.
+pub const BACKLOG_MAX: usize = 4096;
+/// Shortest and longest pause between two looks at whether the peer's host has everything.
+pub const DRAIN_LOOK_MILLIS_MIN: u64 = 1;
+/// See [`DRAIN_LOOK_MILLIS_MIN`].
+pub const DRAIN_LOOK_MILLIS_MAX: u64 = 50;
+
 const _: () = assert!(EAGER_BYTES_MAX + ENVELOPE_CREDIT_BYTES <= CREDIT_BYTES_MAX / 2);
 const _: () = assert!(EAGER_THREADS_BYTES_MAX <= EAGER_BYTES_MAX);
 const _: () = assert!(CREDIT_BYTES_MIN >= 4 * ENVELOPE_CREDIT_BYTES);

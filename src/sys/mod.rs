@@ -2,3 +2,4 @@
 //! `mio` wrap safely. Every unsafe block carries its proof.
 
 pub mod process;
+pub mod socket;

@@ -7,18 +7,63 @@
 //!
 //! * Frames to one peer arrive whole, once, and in the order in which they were sent; between
 //!   different peers there is no order.
-//! * `send` never blocks. What a socket does not take at once is queued; `progress` goes on with it.
+//! * [`send`](Fabric::send) never blocks. What a socket does not take at once is queued;
+//!   [`progress`](Fabric::progress) goes on with it.
 //! * A [`Payload::Borrowed`] is either written at once or copied; a [`Payload::Lent`] is not copied:
 //!   it is read later through [`Sink::lent`], and [`Sink::sent`] says that it is no longer needed.
+//!   Whatever happens to the frame, its lengths add up to the length of the payload: also when the peer
+//!   is lost, or was lost before. (Between threads, and to oneself, it is copied within `send`.)
 //! * The peer is connected at the first frame for it. A simultaneous connection from the other side
 //!   is resolved so that exactly one stays.
 //! * An arriving payload is written straight to where the sink wants it.
-//! * What goes wrong with one peer is told by [`Sink::lost`], once, and never hurts another peer.
+//! * Frames of an earlier [`epoch`](Fabric::epoch) are dropped. [`Kind::Goodbye`] belongs to the fabric:
+//!   it is sent by [`farewell`](Fabric::farewell) and never reaches a sink, which sees
+//!   [`Lost::Closed`] instead.
+//! * What goes wrong with one peer is told by [`Sink::lost`], once, and never hurts another peer. Sends
+//!   to a lost peer are ignored.
+//!
+//! `send`, `farewell` and `die` call at most [`Sink::lent`] and [`Sink::sent`]; all else is called by
+//! `progress` alone. Nothing is ever called by another thread, or behind a caller's back.
+//!
+//! # How it is driven
+//!
+//! The fabric and its [`Waiter`] are separate, so that each can have a lock of its own: one thread sleeps
+//! in the waiter while others send. A thread that has nothing else to do repeats:
+//!
+//! ```text
+//! loop {
+//!     let turn = fabric.progress(now, &mut sink);        // with the fabric locked
+//!     if turn.control { read the control source until it would block }
+//!     if what this thread waits for has happened { wake another thread that sleeps, if any; return }
+//!     if turn.moved or it should still spin { continue }
+//!     waiter.wait(until fabric.next_deadline())          // with the fabric unlocked
+//! }
+//! ```
+//!
+//! `progress` asks the operating system by itself: no event has to be carried from the waiter to it. Work
+//! that a turn leaves behind, and anything that is queued, resolved or wakes from outside, makes
+//! `wait` return, whichever thread caused it. What only the caller knows, for instance that a turn has
+//! completed the request of a thread that sleeps, the caller tells with a [`Waker`].
 //!
 //! Every kind of link passes the one suite in `tests/transport.rs`.
 
+mod fabric;
+mod faulty;
+mod parcel;
+mod stream;
+mod threads;
+mod traced;
+mod waiter;
+
+pub use fabric::{Fabric, Turn};
+pub use faulty::Faults;
+pub use stream::{Route, SocketsConfig};
+pub use waiter::{Waiter, Waker};
+
 use crate::base::ids::Peer;
 use crate::wire::header::Header;
+#[cfg(doc)]
+use crate::wire::header::Kind;
 
 /// Names memory of the layer above, so that a payload can be sent without being copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

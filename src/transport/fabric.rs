@@ -1,0 +1,322 @@
+//! One rank's view of all others.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::Interest;
+
+use super::parcel::{Body, Parcel};
+use super::stream::{Sockets, SocketsConfig};
+use super::threads::Threads;
+use super::waiter::{CONTROL, Event, Hub, Waiter, Waker};
+use super::{Lost, Payload, Sink, traced};
+use crate::base::ids::{Epoch, Peer};
+use crate::limits::{TURN_FRAMES_MAX, TURNS_PER_POLL};
+use crate::wire::header::Header;
+
+/// What one turn found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Something arrived, left, or changed: another turn may find more.
+    pub moved: bool,
+    /// The control source has become readable: read it until it would block. Told once.
+    pub control: bool,
+}
+
+#[derive(Debug)]
+enum Links {
+    Threads(Threads),
+    Sockets(Box<Sockets>),
+}
+
+/// One rank's links to all ranks of the job, itself included.
+///
+/// See the [module](super) for what holds for all of them.
+#[derive(Debug)]
+pub struct Fabric {
+    rank: Peer,
+    size: u32,
+    epoch: Epoch,
+    hub: Arc<Hub>,
+    own: VecDeque<Parcel>,
+    own_lost: bool,
+    links: Links,
+    events: Vec<Event>,
+    watches_control: bool,
+    turns: u32,
+}
+
+impl Fabric {
+    /// The fabrics of `size` ranks that are threads of this process.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system has no descriptors left.
+    pub fn threads(size: u32) -> io::Result<Vec<(Self, Waiter)>> {
+        let hubs = (0..size)
+            .map(|_| Hub::new())
+            .collect::<io::Result<Vec<_>>>()?;
+        let links = Threads::all(&hubs).into_iter().map(Links::Threads);
+        let ranks = (0..).map(Peer);
+        Ok(ranks
+            .zip(links.zip(hubs))
+            .map(|(rank, (links, hub))| Self::new(rank, size, Epoch(0), hub, links))
+            .collect())
+    }
+
+    /// The fabric of a rank that is a process and reaches the others through sockets. It listens
+    /// when this returns.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot listen, or the operating system has no descriptors left.
+    pub fn sockets(config: SocketsConfig) -> io::Result<(Self, Waiter)> {
+        let hub = Hub::new()?;
+        let (rank, size, epoch) = (config.rank, config.size, config.epoch);
+        let links = Links::Sockets(Box::new(Sockets::new(config, hub.clone())?));
+        Ok(Self::new(rank, size, epoch, hub, links))
+    }
+
+    fn new(rank: Peer, size: u32, epoch: Epoch, hub: Arc<Hub>, links: Links) -> (Self, Waiter) {
+        let waiter = Waiter { hub: hub.clone() };
+        let fabric = Self {
+            rank,
+            size,
+            epoch,
+            hub,
+            own: VecDeque::new(),
+            own_lost: false,
+            links,
+            events: Vec::new(),
+            watches_control: false,
+            turns: 0,
+        };
+        (fabric, waiter)
+    }
+
+    /// This rank.
+    pub const fn rank(&self) -> Peer {
+        self.rank
+    }
+
+    /// Number of ranks in the job.
+    pub const fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// The life of the job; frames of an earlier one are dropped on arrival.
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// A handle that interrupts the waiter, from any thread.
+    pub fn waker(&self) -> Waker {
+        Waker {
+            hub: self.hub.clone(),
+        }
+    }
+
+    /// Where this rank listens for TCP; empty when it does not.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        match &self.links {
+            Links::Threads(_) => Vec::new(),
+            Links::Sockets(sockets) => sockets.addresses(),
+        }
+    }
+
+    /// From now on [`Turn::control`] tells when `source` becomes readable. Edge-triggered: it is told
+    /// again only after it was read until it would block. One source at a time; detach it with
+    /// [`detach_control`](Self::detach_control) before it is closed.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses.
+    pub fn attach_control(&mut self, source: &mut impl mio::event::Source) -> io::Result<()> {
+        source.register(self.hub.registry(), CONTROL, Interest::READABLE)?;
+        self.watches_control = true;
+        Ok(())
+    }
+
+    /// Ends [`attach_control`](Self::attach_control).
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses.
+    pub fn detach_control(&mut self, source: &mut impl mio::event::Source) -> io::Result<()> {
+        self.watches_control = false;
+        source.deregister(self.hub.registry())
+    }
+
+    /// Sends a frame: at once if possible, else later, by [`progress`](Self::progress). Never blocks.
+    ///
+    /// It may call [`Sink::lent`] and [`Sink::sent`], nothing else of the sink.
+    ///
+    /// # Panics
+    ///
+    /// When `to` is not a rank of the job, or `payload` does not have `header.payload()` bytes.
+    pub fn send(&mut self, to: Peer, header: &Header, payload: Payload<'_>, sink: &mut impl Sink) {
+        assert!(to.0 < self.size, "{to} is not one of {} ranks", self.size);
+        match payload {
+            Payload::None => assert_eq!(header.payload(), 0, "the payload is missing"),
+            Payload::Borrowed(bytes) => {
+                assert_eq!(
+                    header.payload(),
+                    bytes.len() as u64,
+                    "the payload has another length"
+                );
+            }
+            Payload::Lent { .. } => {}
+        }
+        traced::leaves(to, header);
+        if to == self.rank {
+            if self.own_lost {
+                Body::queued(header, payload).give_up(to, sink);
+                return;
+            }
+            let parcel = Parcel::copy(to, header, payload, sink);
+            self.own.push_back(parcel);
+            self.hub.notify();
+            return;
+        }
+        match &mut self.links {
+            Links::Threads(threads) => threads.send(to, header, payload, sink),
+            Links::Sockets(sockets) => sockets.send(to, header, payload, sink),
+        }
+    }
+
+    /// One turn: takes what has arrived and writes what was queued, as far as that goes without
+    /// blocking, but no more than a bounded amount of work. `now` must not run backwards.
+    pub fn progress(&mut self, now: Instant, sink: &mut impl Sink) -> Turn {
+        let mut turn = Turn::default();
+        self.turns = self.turns.wrapping_add(1);
+        let asks = match &self.links {
+            Links::Threads(_) => self.watches_control && self.turns.is_multiple_of(TURNS_PER_POLL),
+            Links::Sockets(sockets) => {
+                !sockets.is_hot() || self.turns.is_multiple_of(TURNS_PER_POLL)
+            }
+        };
+        if asks && let Err(error) = self.hub.look() {
+            tracing::warn!(%error, "cannot poll");
+        }
+        let news = self.hub.take_pending();
+        if news {
+            self.hub.take_events(&mut self.events);
+            self.events.retain(|event| {
+                turn.control |= event.token == CONTROL;
+                event.token != CONTROL
+            });
+        }
+        let mut more = self.deliver_own(&mut turn, sink);
+        match &mut self.links {
+            Links::Threads(threads) => {
+                let (moved, left) = threads.progress(news, self.epoch, sink);
+                turn.moved |= moved;
+                more |= left;
+            }
+            Links::Sockets(sockets) => {
+                let (moved, left) = sockets.progress(&mut self.events, now, sink);
+                turn.moved |= moved;
+                more |= left;
+            }
+        }
+        self.events.clear();
+        if more {
+            self.hub.notify();
+        }
+        turn
+    }
+
+    fn deliver_own(&mut self, turn: &mut Turn, sink: &mut impl Sink) -> bool {
+        for _ in 0..TURN_FRAMES_MAX {
+            let Some(parcel) = self.own.pop_front() else {
+                return false;
+            };
+            turn.moved = true;
+            if parcel.header.epoch < self.epoch {
+                continue;
+            }
+            if let Err(text) = parcel.deliver(self.rank, sink) {
+                self.own.clear();
+                self.own_lost = true;
+                sink.lost(self.rank, Lost::Wire(text));
+            }
+        }
+        !self.own.is_empty()
+    }
+
+    /// When [`progress`](Self::progress) must be called even if nothing happens. `None`: never.
+    pub const fn next_deadline(&self) -> Option<Instant> {
+        match &self.links {
+            Links::Threads(_) => None,
+            Links::Sockets(sockets) => sockets.next_deadline(),
+        }
+    }
+
+    /// Answers [`Sink::lookup`]: where `peer` listens, best first. An empty list counts as unreachable.
+    pub fn resolve(&mut self, peer: Peer, addresses: Vec<SocketAddr>) {
+        if let Links::Sockets(sockets) = &mut self.links {
+            sockets.resolve(peer, addresses);
+            self.hub.notify();
+        }
+    }
+
+    /// The launcher says that the process of `peer` has ended. What it sent before is still delivered;
+    /// then [`Sink::lost`] is called, once, unless it was already. Attempts to connect end.
+    pub fn gone(&mut self, peer: Peer, reason: &str) {
+        match &mut self.links {
+            _ if peer == self.rank => {}
+            Links::Threads(threads) => threads.gone(peer, reason),
+            Links::Sockets(sockets) => {
+                sockets.gone(peer, reason);
+                self.hub.notify();
+            }
+        }
+    }
+
+    /// Nothing more will be sent: says so to every peer to which there is a link, behind what was sent
+    /// before. Frames that arrive from now on are discarded, and sends are ignored. Go on with
+    /// [`progress`](Self::progress) until [`drained`](Self::drained).
+    pub fn farewell(&mut self, sink: &mut impl Sink) {
+        self.own.clear();
+        self.own_lost = true;
+        match &mut self.links {
+            Links::Threads(threads) => threads.leave(&Lost::Closed),
+            Links::Sockets(sockets) => sockets.farewell(sink),
+        }
+        self.hub.notify();
+    }
+
+    /// Whether, after [`farewell`](Self::farewell), the operating systems of all peers have everything,
+    /// so that the fabric can be dropped and the process end without loss. Frames for a peer that does
+    /// not listen yet keep this from becoming true; so do frames for one that does not read, when they
+    /// do not fit into the buffers of the operating system.
+    pub fn drained(&self) -> bool {
+        match &self.links {
+            Links::Threads(_) => true,
+            Links::Sockets(sockets) => sockets.drained(),
+        }
+    }
+
+    /// Whether frames or parts of frames still wait to be written.
+    pub fn has_unsent(&self) -> bool {
+        match &self.links {
+            Links::Threads(_) => false,
+            Links::Sockets(sockets) => sockets.has_unsent(),
+        }
+    }
+
+    /// Ends all links at once, without a farewell, as the death of this process would: the others see
+    /// [`Lost::Broken`] (with `reason`, between threads). Sends are ignored from now on, and nothing
+    /// more arrives. Dropping a fabric that has not said farewell does the same.
+    pub fn die(&mut self, reason: &str, sink: &mut impl Sink) {
+        self.own.clear();
+        self.own_lost = true;
+        match &mut self.links {
+            Links::Threads(threads) => threads.leave(&Lost::Broken(reason.into())),
+            Links::Sockets(sockets) => sockets.die(sink),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Faults on purpose, for tests: byte streams that move little at a time, pause, or break.
+//!
+//! A socket without faults pays for this with one comparison of a pointer with null per system call.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What goes wrong on the connections of one fabric. The same seed gives the same faults for the
+/// same sequence of calls.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// Where the random numbers start.
+    pub seed: u64,
+    /// Every read and write moves a random number of bytes from 1 to this. 0: no limit.
+    pub piece_bytes_max: usize,
+    /// So many of 100 reads and writes move nothing although they could.
+    pub pause_percent: u8,
+    /// A connection breaks after so many bytes were written to it.
+    pub break_after_bytes: Option<u64>,
+    /// So many attempts to connect fail first.
+    pub refused_connections: u32,
+}
+
+/// The faults of one fabric, with what has happened so far.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    faults: Faults,
+    connections: Arc<AtomicU32>,
+}
+
+impl Plan {
+    pub(super) fn new(faults: Faults) -> Self {
+        Self {
+            faults,
+            connections: Arc::default(),
+        }
+    }
+
+    /// The faults of the next connection.
+    pub(super) fn connection(&self) -> Box<Fault> {
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        Box::new(Fault {
+            state: self.faults.seed ^ (u64::from(number) << 32),
+            written: 0,
+            faults: self.faults.clone(),
+        })
+    }
+
+    /// Whether this attempt to connect must fail.
+    pub(super) fn refuses(&mut self) -> bool {
+        let left = &mut self.faults.refused_connections;
+        let refuses = *left > 0;
+        *left = left.saturating_sub(1);
+        refuses
+    }
+}
+
+/// The faults of one connection.
+#[derive(Debug)]
+pub(super) struct Fault {
+    faults: Faults,
+    state: u64,
+    written: u64,
+}
+
+impl Fault {
+    // splitmix64
+    const fn random(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// How many bytes may move; `None`: nothing this time.
+    fn limit(&mut self) -> Option<usize> {
+        if self.random() % 100 < u64::from(self.faults.pause_percent) {
+            return None;
+        }
+        match self.faults.piece_bytes_max {
+            0 => Some(usize::MAX),
+            #[expect(clippy::cast_possible_truncation, reason = "below a usize")]
+            most => Some(1 + (self.random() % most as u64) as usize),
+        }
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "the counterpart of limit_write")]
+    pub(super) fn limit_read(&mut self) -> io::Result<Option<usize>> {
+        Ok(self.limit())
+    }
+
+    pub(super) fn limit_write(&mut self) -> io::Result<Option<usize>> {
+        let left = self
+            .faults
+            .break_after_bytes
+            .map(|most| most.saturating_sub(self.written));
+        if left == Some(0) {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionReset,
+                "broken on purpose",
+            ));
+        }
+        let left = usize::try_from(left.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        Ok(self.limit().map(|limit| limit.min(left)))
+    }
+
+    pub(super) const fn wrote(&mut self, bytes: usize) {
+        self.written += bytes as u64;
+    }
+}

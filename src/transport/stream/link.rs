@@ -1,0 +1,154 @@
+//! One peer: its connection, what waits to be written, and what has arrived in part.
+
+use std::io;
+use std::time::Instant;
+
+use super::super::{Lost, Sink};
+use super::dial::Dialing;
+use super::inbox::{Inbox, Rules};
+use super::outbox::{Flush, Outbox};
+use super::socket::Socket;
+use crate::base::ids::Peer;
+use crate::limits::TURN_CALLS_MAX;
+
+#[derive(Debug, Default)]
+pub(super) enum State {
+    /// Neither connected nor trying: nothing is to be sent, or the peer's own connection is on its way.
+    #[default]
+    Idle,
+    Dialing(Box<Dialing>),
+    Open(Socket),
+    /// For good.
+    Ended,
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) peer: Peer,
+    pub(super) state: State,
+    pub(super) outbox: Outbox,
+    pub(super) inbox: Inbox,
+    /// The socket may have bytes. Events come once: this remembers them.
+    pub(super) readable: bool,
+    /// The stream may have ended without a further event: only a read that would block tells otherwise.
+    pub(super) ending: bool,
+    /// The socket takes no more until an event says so.
+    pub(super) blocked: bool,
+    /// Writing has failed; what the peer wrote before may still be read.
+    pub(super) mute: bool,
+    /// The link is in the list of those that have something to do.
+    pub(super) active: bool,
+    /// The link is in the list of those that wait for a time.
+    pub(super) timed: bool,
+    /// Reads in vain since the last one that found something.
+    pub(super) misses: u32,
+    /// The launcher says that the peer's process has ended; how long to wait for its last bytes.
+    pub(super) gone: Option<Box<(String, Instant)>>,
+}
+
+impl Link {
+    pub(super) fn new(peer: Peer) -> Box<Self> {
+        Box::new(Self {
+            peer,
+            state: State::Idle,
+            outbox: Outbox::default(),
+            inbox: Inbox::default(),
+            readable: false,
+            ending: false,
+            blocked: false,
+            mute: false,
+            active: false,
+            timed: false,
+            misses: 0,
+            gone: None,
+        })
+    }
+
+    /// Reads what has arrived, a bounded amount of it. Gives whether there was anything.
+    pub(super) fn receive(
+        &mut self,
+        staging: &mut [u8],
+        rules: &Rules,
+        sink: &mut impl Sink,
+    ) -> Result<bool, Lost> {
+        let State::Open(socket) = &mut self.state else {
+            return Ok(false);
+        };
+        let mut any = false;
+        for _ in 0..TURN_CALLS_MAX {
+            let space = self.inbox.space(sink);
+            let wanted = space.len();
+            let moved = match socket.read(space, staging) {
+                Ok(Some(moved)) => moved,
+                Ok(None) => return Err(self.end_of_stream()),
+                Err(error) => return Err(broken(&error)),
+            };
+            any |= moved.bytes > 0;
+            let direct = moved.bytes.min(wanted);
+            if direct > 0 {
+                self.inbox.advance(direct, rules, sink);
+            }
+            self.inbox
+                .take(&staging[..moved.bytes - direct], rules, sink)?;
+            if self.inbox.finished {
+                return Err(Lost::Closed);
+            }
+            if !moved.more && (moved.bytes == 0 || !self.ending) {
+                self.readable = false;
+                self.ending &= moved.bytes > 0;
+                if self.mute && moved.bytes == 0 {
+                    return Err(Lost::Broken("writing to the connection failed".into()));
+                }
+                break;
+            }
+        }
+        Ok(any)
+    }
+
+    fn end_of_stream(&self) -> Lost {
+        Lost::Broken(if self.inbox.is_between_frames() {
+            "the peer's process has closed the connection without a farewell".into()
+        } else {
+            "the connection ended in the middle of a frame".into()
+        })
+    }
+
+    /// Writes what waits, a bounded amount of it. Gives whether anything was written.
+    pub(super) fn flush(&mut self, sink: &mut impl Sink) -> bool {
+        let State::Open(socket) = &mut self.state else {
+            return false;
+        };
+        if self.outbox.is_empty() || self.blocked || self.mute {
+            return false;
+        }
+        match self.outbox.flush(self.peer, socket, sink) {
+            Ok((flush, any)) => {
+                self.blocked = flush == Flush::Blocked;
+                any
+            }
+            Err(error) => {
+                self.fall_silent(&error, sink);
+                true
+            }
+        }
+    }
+
+    /// Writing has failed. What the peer sent before it went, perhaps its farewell, still counts: only
+    /// the end of what can be read decides how the connection ended.
+    pub(super) fn fall_silent(&mut self, error: &io::Error, sink: &mut impl Sink) {
+        tracing::debug!(peer = self.peer.0, %error, "cannot write to the peer any more");
+        self.mute = true;
+        self.readable = true;
+        self.outbox.give_up(self.peer, sink);
+    }
+
+    /// Whether a turn could do something for this link.
+    pub(super) fn has_work(&self) -> bool {
+        matches!(self.state, State::Open(_))
+            && (self.readable || (!self.outbox.is_empty() && !self.blocked && !self.mute))
+    }
+}
+
+pub(super) fn broken(error: &io::Error) -> Lost {
+    Lost::Broken(error.to_string())
+}
