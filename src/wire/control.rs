@@ -18,6 +18,14 @@ pub const PROTOCOL: u32 = 1;
 /// Environment variable that holds the number of the inherited control descriptor.
 pub const CONTROL_FD_VARIABLE: &str = "PHALANX_CONTROL_FD";
 
+/// Output that a daemon may have sent to the launcher, of one stream of all its ranks, before the
+/// launcher has taken it. So a slow reader of the output stops the ranks that print, and nothing
+/// else: other control messages keep flowing.
+pub const OUTPUT_WINDOW_BYTES: usize = 512 * 1024;
+
+/// Input that the launcher may have sent before rank 0 has taken it.
+pub const INPUT_WINDOW_BYTES: usize = 256 * 1024;
+
 /// The secret that the processes of one job share. Never printed, never in argv or environment.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret(pub [u8; 32]);
@@ -223,6 +231,9 @@ pub struct Assignment {
     pub directory: Option<String>,
     /// Time between the polite and the final signal when ranks are ended.
     pub kill_grace_millis: u64,
+    /// Instead of ranks, one process that runs this many ranks as its threads; it gets no control
+    /// stream and is spoken of as rank 0.
+    pub threads: Option<u32>,
 }
 
 /// From the launcher to a daemon.
@@ -240,11 +251,18 @@ pub enum ToDaemon {
     /// Send this signal to all your ranks.
     Signal(i32),
     /// Standard input for rank 0; empty at its end.
-    Input(Vec<u8>),
+    Input(#[serde(with = "raw_bytes")] Vec<u8>),
     /// End all ranks: SIGTERM, and after the grace SIGKILL. At once when `now`.
     End {
         /// Without grace.
         now: bool,
+    },
+    /// So many bytes of output were taken; see [`OUTPUT_WINDOW_BYTES`].
+    Taken {
+        /// Of which stream.
+        stream: Stream,
+        /// How many.
+        bytes: u32,
     },
 }
 
@@ -308,6 +326,7 @@ pub enum FromDaemon {
         /// To which stream.
         stream: Stream,
         /// What; empty at the end of the stream.
+        #[serde(with = "raw_bytes")]
         bytes: Vec<u8>,
     },
     /// A rank's process ended. Its output may still follow.
@@ -319,6 +338,51 @@ pub enum FromDaemon {
     },
     /// All ranks have ended and all their output was forwarded; the daemon leaves.
     Done,
+    /// Rank 0 took so many bytes of its input; see [`INPUT_WINDOW_BYTES`].
+    InputTaken {
+        /// How many.
+        bytes: u32,
+    },
+    /// Nobody will read any more input.
+    InputClosed,
+}
+
+/// Byte strings in one piece. On the wire this is the same as a sequence of `u8`.
+mod raw_bytes {
+    use std::fmt;
+
+    use serde::de::{SeqAccess, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u8>, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = seq.next_element()? {
+                    bytes.push(byte);
+                }
+                Ok(bytes)
+            }
+        }
+
+        from.deserialize_bytes(Bytes)
+    }
 }
 
 /// Why bytes are not a control message.
@@ -457,6 +521,22 @@ mod tests {
             decoder.next::<FromRank>(),
             Err(ControlError::TooLong(u32::MAX as usize))
         );
+    }
+
+    #[test]
+    fn byte_strings_are_a_length_and_the_bytes() {
+        let printed = FromDaemon::Printed {
+            rank: 3,
+            stream: Stream::Error,
+            bytes: b"hi\n".to_vec(),
+        };
+        let bytes = encode(&printed).expect("short");
+        assert_eq!(bytes, b"\x07\0\0\0\x04\x03\x01\x03hi\n");
+        let mut decoder = Decoder::default();
+        decoder.extend(&bytes);
+        assert_eq!(decoder.next::<FromDaemon>(), Ok(Some(printed)));
+        let input = encode(&ToDaemon::Input(vec![1, 2])).expect("short");
+        assert_eq!(input, b"\x04\0\0\0\x03\x02\x01\x02");
     }
 
     #[test]

@@ -1,0 +1,274 @@
+//! The command line as typed. What it means is decided in `job`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit;
+
+/// Starts ranked programs and watches over them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "phalanx",
+    version,
+    about = "Starts the ranks of a message-passing program and watches over them",
+    after_help = "`phalanx run --help` has examples and the exit codes."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a program as a number of ranks
+    #[command(
+        about = "Run a program as a number of ranks",
+        long_about = "Runs a program as a number of ranks, which find each other through \
+                      `phalanx::init`.\n\nAny program can be started, ranked or not. When a rank \
+                      fails, the others are ended and the first cause is named; nothing is left \
+                      behind, whoever was killed. Standard input goes to rank 0. Lines of output \
+                      are never mixed. SIGINT, SIGTERM and SIGHUP are passed on to the ranks, and \
+                      the second one kills them; SIGUSR1 and SIGUSR2 are passed on as they are.",
+        after_help = "Exit codes and examples: `phalanx run --help`",
+        after_long_help = examples_and_codes()
+    )]
+    Run(Box<RunArgs>),
+    /// Start and watch the ranks of one host (used by `run`)
+    #[command(hide = true)]
+    Daemon,
+}
+
+fn examples_and_codes() -> String {
+    format!("{EXAMPLES}\n\n{}", exit::TABLE)
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  phalanx run -n 4 ./solver input.dat
+  phalanx run -n 4 --example cg -- examples/data/bcsstk01.mtx
+  phalanx run -n 4 --release --bin solver -- input.dat
+  phalanx run -n 4 --as threads ./solver input.dat
+  phalanx run -n 64 --tag-output --timeout 60 hostname";
+
+/// What `phalanx run` takes.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Number of ranks [default: the cores that may be used]
+    #[arg(short = 'n', long = "ranks", alias = "np", value_name = "N",
+        value_parser = ranks, allow_negative_numbers = true)]
+    pub(crate) ranks: Option<u32>,
+
+    /// Start ranks as processes, or as threads of one process
+    #[arg(long = "as", value_name = "WHAT", default_value = "processes")]
+    pub(crate) style: Style,
+
+    /// How ranks talk to each other
+    #[arg(long, value_name = "WHICH", default_value = "auto")]
+    pub(crate) transport: Transport,
+
+    /// Set a variable in the environment of every rank (repeatable); `K` alone passes ours on
+    #[arg(long, value_name = "K=V", value_parser = variable)]
+    pub(crate) env: Vec<(String, String)>,
+
+    /// Working directory of the ranks
+    #[arg(long, value_name = "DIR")]
+    pub(crate) wdir: Option<PathBuf>,
+
+    /// Begin each line of output with its rank, as in `[3] `
+    #[arg(long)]
+    pub(crate) tag_output: bool,
+
+    /// End the job after so many seconds, with exit code 75
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) timeout: Option<std::time::Duration>,
+
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
+
+    /// The program and its arguments; only its arguments after --example or --bin
+    #[arg(
+        value_name = "PROGRAM ARGS",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) command: Vec<String>,
+}
+
+/// What is built with cargo before it is run.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Build with cargo first")]
+pub(crate) struct BuildArgs {
+    /// Run this example of the package
+    #[arg(long, value_name = "NAME", conflicts_with = "bin")]
+    pub(crate) example: Option<String>,
+
+    /// Run this binary of the package
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bin: Option<String>,
+
+    /// The package to build; by itself it means its only binary
+    #[arg(short, long, value_name = "SPEC")]
+    pub(crate) package: Option<String>,
+
+    /// Features to switch on
+    #[arg(long, value_name = "LIST")]
+    pub(crate) features: Option<String>,
+
+    /// Build with optimisation [default: as the launcher itself under `cargo run`, otherwise not]
+    #[arg(long, conflicts_with_all = ["debug", "profile"])]
+    pub(crate) release: bool,
+
+    /// Build without optimisation
+    #[arg(long, conflicts_with = "profile")]
+    pub(crate) debug: bool,
+
+    /// Build with this profile
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+}
+
+/// How ranks are started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Style {
+    /// A process for each rank
+    Processes,
+    /// One process that runs the ranks as threads
+    Threads,
+}
+
+/// Which transport connects ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    /// The best one for each pair
+    Auto,
+    /// Unix sockets, within one host
+    Unix,
+    /// TCP, even within one host
+    Tcp,
+}
+
+/// Parses our own command line. Help and version are printed and end the process, and so is a
+/// mistake, in one line.
+pub(crate) fn parse() -> Result<Cli, u8> {
+    let error = match Cli::try_parse() {
+        Ok(cli) => return Ok(cli),
+        Err(error) => error,
+    };
+    use clap::error::ErrorKind as Kind;
+    match error.kind() {
+        Kind::DisplayHelp | Kind::DisplayVersion => {
+            // A reader that has gone does not need the help text.
+            let _ = error.print();
+            Err(0)
+        }
+        Kind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            Err(exit::USAGE)
+        }
+        _ => {
+            eprintln!("phalanx: {}", one_line(&error.to_string()));
+            Err(exit::USAGE)
+        }
+    }
+}
+
+/// The message of a clap error without its usage and hints.
+fn one_line(rendered: &str) -> String {
+    let words = rendered
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
+    let words = words.strip_prefix("error: ").unwrap_or(&words);
+    format!("{words} (see `phalanx run --help`)")
+}
+
+fn ranks(text: &str) -> Result<u32, String> {
+    let most = phalanx::limits::RANKS_MAX;
+    match text.parse::<u32>() {
+        Ok(ranks) if ranks >= 1 && ranks as usize <= most => Ok(ranks),
+        _ => Err(format!(
+            "the number of ranks must be a whole number from 1 to {most}"
+        )),
+    }
+}
+
+fn seconds(text: &str) -> Result<std::time::Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|seconds| *seconds > 0.0)
+        .and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "give a number of seconds above 0, such as 90 or 0.5".to_owned())
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, value.to_owned()),
+        None => match std::env::var(text) {
+            Ok(value) => (text, value),
+            Err(_) => {
+                return Err(format!(
+                    "{text} is not set here; write {text}=VALUE to set it for the ranks"
+                ));
+            }
+        },
+    };
+    if name.is_empty() || text.contains('\0') {
+        return Err("write NAME=VALUE".to_owned());
+    }
+    Ok((name.to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn run(words: &[&str]) -> Result<RunArgs, String> {
+        let words = ["phalanx", "run"].iter().chain(words);
+        match Cli::try_parse_from(words) {
+            Ok(Cli {
+                command: Command::Run(run),
+            }) => Ok(*run),
+            Ok(_) => Err("not a run".into()),
+            Err(error) => Err(one_line(&error.to_string())),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_program_belongs_to_it() {
+        let args = run(&["-n", "3", "prog", "-n", "x", "--timeout", "y"]).expect("parses");
+        assert_eq!(args.ranks, Some(3));
+        assert_eq!(args.command, ["prog", "-n", "x", "--timeout", "y"]);
+        let args = run(&["--example", "cg", "--", "--laplacian"]).expect("parses");
+        assert_eq!(args.command, ["--laplacian"]);
+    }
+
+    #[test]
+    fn mistakes_are_told_in_one_line_that_says_what_to_do() {
+        for (words, needle) in [
+            (&["-n", "0", "x"][..], "from 1 to"),
+            (&["-n", "-1", "x"], "whole number"),
+            (&["-n", "four", "x"], "whole number"),
+            (&["-n", "99999999999", "x"], "whole number"),
+            (&["--timeout", "-3", "x"], "above 0"),
+            (&["--timeout", "soon", "x"], "above 0"),
+            (&["--transport", "pigeon", "x"], "auto, unix, tcp"),
+            (&["--env", "=3", "x"], "NAME=VALUE"),
+            (&["--env", "PHALANX_NO_SUCH_VARIABLE", "x"], "is not set"),
+            (&["--frobnicate", "x"], "--frobnicate"),
+        ] {
+            let message = run(words).expect_err("a mistake");
+            assert!(message.contains(needle), "{words:?}: {message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The validated plan of a job: what was typed, checked, with every default filled in.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use phalanx::base::ids::JobId;
+use phalanx::wire::control::{Assignment, NodeMap, PROTOCOL, Secret, TransportChoice};
+
+use crate::cargo;
+use crate::cli::{RunArgs, Style, Transport};
+use crate::exit;
+use crate::nodes;
+use crate::place::{self, Placement};
+
+/// Time between the polite and the final signal when ranks are ended.
+pub(crate) const KILL_GRACE: Duration = Duration::from_millis(250);
+
+/// Variables that the daemon sets for each rank, and that nobody else may.
+pub(crate) const RANK_VARIABLES: [&str; 6] = [
+    phalanx::wire::control::CONTROL_FD_VARIABLE,
+    "PHALANX_RANK",
+    "PHALANX_SIZE",
+    "PHALANX_LOCAL_RANK",
+    "PHALANX_JOB",
+    "PHALANX_THREADS",
+];
+
+/// Why there is no job, and the exit code for that.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: u8,
+    pub(crate) message: String,
+}
+
+impl Refusal {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self {
+            code: exit::USAGE,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn launch(message: impl Into<String>) -> Self {
+        Self {
+            code: exit::LAUNCH,
+            message: message.into(),
+        }
+    }
+}
+
+/// A job that can be started.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) placement: Placement,
+    pub(crate) threads: Option<u32>,
+    pub(crate) transport: TransportChoice,
+    pub(crate) command: Vec<String>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) directory: Option<String>,
+    pub(crate) tag_output: bool,
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Plan {
+    /// Checks what was typed, and builds the program when asked to.
+    pub(crate) fn new(args: RunArgs) -> Result<Self, Refusal> {
+        let size = args.ranks.unwrap_or_else(|| {
+            std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1))
+        });
+        if let Some((name, _)) = args
+            .env
+            .iter()
+            .find(|(name, _)| RANK_VARIABLES.contains(&name.as_str()))
+        {
+            return Err(Refusal::usage(format!(
+                "--env {name}: the launcher sets this variable itself; leave it out"
+            )));
+        }
+        let here = std::env::current_dir().ok();
+        let directory = directory(args.wdir.as_deref(), here.as_deref())?;
+        let mut command = args.command;
+        match cargo::build(&args.build)? {
+            Some(program) => command.insert(0, program),
+            None => settle_program(&mut command, args.wdir.is_some())?,
+        }
+        let threads = (args.style == Style::Threads).then_some(size);
+        let processes = if threads.is_some() { 1 } else { size };
+        Ok(Self {
+            placement: place::by_slot(&nodes::local(processes), processes),
+            threads,
+            transport: match args.transport {
+                Transport::Auto => TransportChoice::Auto,
+                Transport::Unix => TransportChoice::Unix,
+                Transport::Tcp => TransportChoice::Tcp,
+            },
+            command,
+            environment: args.env,
+            directory,
+            tag_output: args.tag_output,
+            timeout: args.timeout,
+        })
+    }
+
+    /// What the daemon of this node is told.
+    pub(crate) fn assignment(&self, node: u32, identity: &Identity) -> Assignment {
+        let size = self.placement.node_of.len();
+        Assignment {
+            protocol: PROTOCOL,
+            job: identity.job,
+            secret: identity.secret.clone(),
+            epoch: 0,
+            size: u32::try_from(size).unwrap_or(u32::MAX),
+            nodes: NodeMap {
+                hosts: self.placement.hosts.clone(),
+                node_of: self.placement.node_of.clone(),
+            },
+            node,
+            transport: self.transport,
+            command: self.command.clone(),
+            environment: self.environment.clone(),
+            directory: self.directory.clone(),
+            kill_grace_millis: u64::try_from(KILL_GRACE.as_millis()).unwrap_or(u64::MAX),
+            threads: self.threads,
+        }
+    }
+}
+
+/// What tells this job from all others.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) job: JobId,
+    pub(crate) secret: Secret,
+}
+
+impl Identity {
+    /// Draws one at random.
+    pub(crate) fn draw() -> Result<Self, Refusal> {
+        let mut secret = [0_u8; 32];
+        let mut job = [0_u8; 8];
+        getrandom::fill(&mut secret)
+            .and_then(|()| getrandom::fill(&mut job))
+            .map_err(|error| Refusal::launch(format!("no random numbers to be had: {error}")))?;
+        Ok(Self {
+            job: JobId(u64::from_le_bytes(job)),
+            secret: Secret(secret),
+        })
+    }
+}
+
+/// The working directory of the ranks.
+fn directory(wanted: Option<&Path>, here: Option<&Path>) -> Result<Option<String>, Refusal> {
+    let Some(wanted) = wanted else {
+        return Ok(here.and_then(Path::to_str).map(str::to_owned));
+    };
+    let path = here.map_or_else(|| wanted.to_owned(), |here| here.join(wanted));
+    match std::fs::metadata(&path) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => {
+            return Err(Refusal::launch(format!(
+                "--wdir {}: this is not a directory",
+                wanted.display()
+            )));
+        }
+        Err(error) => {
+            return Err(Refusal::launch(format!(
+                "--wdir {}: {error}",
+                wanted.display()
+            )));
+        }
+    }
+    let Some(path) = path.to_str() else {
+        return Err(Refusal::launch(format!(
+            "--wdir {}: the name is not UTF-8",
+            wanted.display()
+        )));
+    };
+    Ok(Some(path.to_owned()))
+}
+
+/// Makes sure there is a program, and that `./prog` means the one that the user sees.
+fn settle_program(command: &mut [String], elsewhere: bool) -> Result<(), Refusal> {
+    let Some(program) = command.first_mut() else {
+        return Err(Refusal::usage(
+            "what shall be run? Give a program, as in `phalanx run -n 4 ./prog`, or --example NAME \
+             or --bin NAME to build one with cargo",
+        ));
+    };
+    if program.is_empty() {
+        return Err(Refusal::usage("the name of the program is empty"));
+    }
+    if elsewhere && program.contains('/') && Path::new(&program).is_file() {
+        let absolute: Option<PathBuf> = std::path::absolute(&program).ok();
+        if let Some(absolute) = absolute.as_deref().and_then(Path::to_str) {
+            *program = absolute.to_owned();
+        }
+    }
+    Ok(())
+}
