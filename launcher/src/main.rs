@@ -1,1 +1,42 @@
-fn main() {}
+//! The launcher of Phalanx: starts ranked programs and watches over them.
+//!
+//! `cli` (as typed) becomes a `job` (a validated plan) with a `place` for every rank; `launch`
+//! starts a `daemon` on each host and lets `control`, a pure state machine, decide what to do about
+//! what happens. Daemons start the ranks, forward their output and report their ends.
+
+mod cargo;
+mod cli;
+mod control;
+mod daemon;
+mod exit;
+mod input;
+mod job;
+mod launch;
+mod nodes;
+mod output;
+mod place;
+mod signals;
+mod sink;
+mod start;
+mod stream;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let code = match cli::parse() {
+        Err(code) => code,
+        Ok(cli) => match cli.command {
+            cli::Command::Daemon => daemon::run(),
+            cli::Command::Run(args) => run(*args),
+        },
+    };
+    ExitCode::from(code)
+}
+
+fn run(args: cli::RunArgs) -> u8 {
+    let outcome = job::Plan::new(args).and_then(launch::run);
+    outcome.unwrap_or_else(|refusal| {
+        eprintln!("phalanx: {}", refusal.message);
+        refusal.code
+    })
+}

@@ -1,0 +1,550 @@
+//! The job as a pure state machine: events in, actions out, time as an argument.
+//!
+//! It knows what every rank has said and how its process ended, and from that decides when the job
+//! has failed, which rank is to blame, and with which code to exit.
+//!
+//! The first cause is the earliest complaint of a rank whose process then ended without success: a
+//! panic, an error, or the end itself. A rank that only says that a peer has gone is a victim, so
+//! judgement waits a little for the culprit.
+
+mod departures;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use phalanx::wire::control::{
+    Cause, Exit, FailureClass, FromDaemon, FromRank, PROTOCOL, ToDaemon, ToRank,
+};
+
+use crate::exit;
+use crate::place::Placement;
+use departures::Departures;
+
+/// Time that a victim's end waits for its cause.
+const JUDGEMENT: Duration = Duration::from_millis(300);
+/// Time that ranks have to end by themselves once one of them has ended after an interrupt.
+const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
+
+/// What happens to the job.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A daemon said this. Output and credit never come here.
+    Daemon { node: u32, message: FromDaemon },
+    /// A daemon is gone without a word.
+    DaemonLost { node: u32, why: String },
+    /// The launcher got this signal.
+    Signal(i32),
+    /// Nobody reads our standard output any more.
+    OutputClosed,
+}
+
+/// What is to be done about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// The daemon is up: give it its assignment.
+    Start { node: u32 },
+    /// Tell a daemon.
+    Send { node: u32, message: ToDaemon },
+    /// Tell the user, in one line.
+    Say(String),
+    /// A daemon that would have ended these cannot do it any more.
+    KillGroups { node: u32, pids: Vec<u32> },
+    /// Exit with this code once all output is written.
+    Finish(u8),
+    /// Exit with this code now.
+    Leave(u8),
+}
+
+/// What a job is, as far as judging it goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) placement: Placement,
+    /// The ranks are threads of one process.
+    pub(crate) threads: bool,
+    pub(crate) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct Rank {
+    pid: u32,
+    joined: Option<Vec<String>>,
+    finalized: bool,
+    complaint: Option<Complaint>,
+    exit: Option<Exit>,
+    /// When it complained, or else ended, as a place in the order of such events.
+    order: u64,
+}
+
+/// What a rank said about its own trouble.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Complaint {
+    Panicked { message: String, location: String },
+    Failed { message: String, class: FailureClass },
+}
+
+#[derive(Debug)]
+struct DaemonState {
+    host: String,
+    pid: u32,
+    over: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// A victim ended; until then its cause may still show.
+    Judging { until: Duration },
+    /// A signal was passed on.
+    Interrupted {
+        signal: i32,
+        until: Option<Duration>,
+        code: Option<u8>,
+    },
+    /// The ranks were told to end.
+    Ending { code: u8, insisted: bool },
+    Over,
+}
+
+/// One job, from its start to its exit code.
+#[derive(Debug)]
+pub(crate) struct Job {
+    setup: Setup,
+    ranks: Vec<Rank>,
+    daemons: Vec<DaemonState>,
+    phase: Phase,
+    failed: Vec<u32>,
+    departures: Departures,
+    events: u64,
+    timeout: Option<Duration>,
+    actions: Vec<Action>,
+}
+
+impl Job {
+    /// A job that starts at `now`.
+    pub(crate) fn new(setup: Setup, now: Duration) -> Self {
+        let size = setup.placement.node_of.len();
+        let daemon = |host: &String| DaemonState {
+            host: host.clone(),
+            pid: 0,
+            over: false,
+        };
+        Self {
+            ranks: std::iter::repeat_with(Rank::default).take(size).collect(),
+            daemons: setup.placement.hosts.iter().map(daemon).collect(),
+            phase: Phase::Running,
+            failed: Vec::new(),
+            departures: Departures::new(size),
+            events: 0,
+            timeout: setup.timeout.map(|timeout| now + timeout),
+            actions: Vec::new(),
+            setup,
+        }
+    }
+
+    /// What is to be done, in this order.
+    pub(crate) fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When [`Job::tick`] wants to be called.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        let phase = match self.phase {
+            Phase::Judging { until } => Some(until),
+            Phase::Interrupted { until, .. } => until,
+            _ => None,
+        };
+        let timeout = self.timeout.filter(|_| self.is_undecided());
+        [phase, timeout, self.departures.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Time has passed.
+    pub(crate) fn tick(&mut self, now: Duration) {
+        for rank in self.departures.due(now) {
+            if self.ranks[rank as usize].exit.is_none() {
+                self.announce(rank, &Cause::Finalized);
+            }
+        }
+        if self.is_undecided() && self.timeout.is_some_and(|deadline| deadline <= now) {
+            let line = report::timed_out(self.setup.timeout.unwrap_or_default(), self.alive());
+            self.end(exit::TIMEOUT, Some(line));
+        }
+        match self.phase {
+            Phase::Judging { until } if until <= now => self.judge(),
+            Phase::Interrupted {
+                signal,
+                until: Some(until),
+                ..
+            } if until <= now => {
+                let line = report::ignored_interrupt(signal, INTERRUPT_GRACE, self.alive());
+                self.end(exit::of_signal(signal), Some(line));
+            }
+            _ => {}
+        }
+    }
+
+    /// Something has happened.
+    pub(crate) fn handle(&mut self, event: Event, now: Duration) {
+        match event {
+            Event::Daemon { node, message } => self.from_daemon(node, message, now),
+            Event::DaemonLost { node, why } => self.daemon_lost(node, &why),
+            Event::Signal(signal) => self.signalled(signal),
+            Event::OutputClosed => self.end(exit::OUTPUT_CLOSED, None),
+        }
+    }
+
+    fn from_daemon(&mut self, node: u32, message: FromDaemon, now: Duration) {
+        match message {
+            FromDaemon::Hello {
+                protocol,
+                host,
+                pid,
+            } => {
+                let daemon = &mut self.daemons[node as usize];
+                daemon.host = host;
+                daemon.pid = pid;
+                if !self.is_undecided() {
+                    // It was told to end already.
+                } else if protocol == PROTOCOL {
+                    self.actions.push(Action::Start { node });
+                } else {
+                    let line = report::other_daemon(&self.daemons[node as usize].host, protocol);
+                    self.end(exit::WIRE, Some(line));
+                }
+            }
+            FromDaemon::Done => {
+                self.daemons[node as usize].over = true;
+                self.finish_if_over();
+            }
+            FromDaemon::StartFailed {
+                missing, message, ..
+            } => {
+                let host = &self.daemons[node as usize].host;
+                let line = report::start_failed(&message, host, missing);
+                self.end(exit::LAUNCH, Some(line));
+            }
+            FromDaemon::Started { rank, .. }
+            | FromDaemon::FromRank { rank, .. }
+            | FromDaemon::Exited { rank, .. }
+                if self.setup.placement.node_of.get(rank as usize) != Some(&node) =>
+            {
+                let why = format!("it spoke of rank {rank}, which it does not have");
+                self.daemon_lost(node, &why);
+            }
+            FromDaemon::Started { rank, pid } => self.ranks[rank as usize].pid = pid,
+            FromDaemon::FromRank { rank, message } => self.from_rank(rank, message, now),
+            FromDaemon::Exited { rank, exit } => self.exited(rank, exit, now),
+            FromDaemon::Printed { .. }
+            | FromDaemon::InputTaken { .. }
+            | FromDaemon::InputClosed => {}
+        }
+    }
+
+    fn from_rank(&mut self, rank: u32, message: FromRank, now: Duration) {
+        match message {
+            FromRank::Join {
+                protocol,
+                pid: _,
+                addresses,
+            } => self.joined(rank, protocol, addresses, now),
+            FromRank::Lookup { rank: wanted } => self.lookup(rank, wanted),
+            FromRank::Watch { ranks } => self.watch(rank, &ranks),
+            FromRank::Finalized => {
+                self.ranks[rank as usize].finalized = true;
+                self.departures.finalized(rank, now);
+            }
+            FromRank::Panicked { message, location } => {
+                self.complain(rank, Complaint::Panicked { message, location });
+            }
+            FromRank::Failed { message, class } => {
+                self.complain(rank, Complaint::Failed { message, class });
+            }
+            FromRank::Abort { code, message } => {
+                if self.is_undecided() {
+                    let code = code.max(1);
+                    let line = report::aborted(&self.name(rank), code, &message);
+                    let line = line + &report::others(self.alive_besides(rank), self.ranks.len());
+                    self.end(code, Some(line));
+                }
+            }
+        }
+    }
+
+    fn joined(&mut self, rank: u32, protocol: u32, addresses: Vec<String>, now: Duration) {
+        if protocol != PROTOCOL {
+            let line = report::other_library(&self.name(rank), protocol);
+            self.end(exit::WIRE, Some(line));
+            return;
+        }
+        self.ranks[rank as usize].joined = Some(addresses);
+        for asker in self.departures.take_lookups(rank) {
+            self.lookup(asker, rank);
+        }
+        let absent = |rank: &Rank| rank.joined.is_none() && rank.exit == Some(Exit::Code(0));
+        if let Some(left) = self.ranks.iter().position(absent) {
+            let left = u32::try_from(left).unwrap_or(u32::MAX);
+            self.fails(left, now);
+        }
+    }
+
+    /// The first panic counts, and a panic says more than the error that caused it; but a victim
+    /// that panics about its lost peer stays a victim.
+    fn complain(&mut self, rank: u32, complaint: Complaint) {
+        self.events += 1;
+        let order = self.events;
+        let entry = &mut self.ranks[rank as usize];
+        if entry.complaint.is_none() {
+            entry.complaint = Some(complaint);
+            entry.order = order;
+        }
+    }
+
+    fn exited(&mut self, rank: u32, exit: Exit, now: Duration) {
+        self.events += 1;
+        let waiting = self.anyone_waits();
+        let entry = &mut self.ranks[rank as usize];
+        if entry.exit.is_some() {
+            return;
+        }
+        entry.exit = Some(exit);
+        if entry.complaint.is_none() {
+            entry.order = self.events;
+        }
+        let fails = match exit {
+            Exit::Code(0) => !entry.finalized && (entry.joined.is_some() || waiting),
+            _ => true,
+        };
+        if fails {
+            self.fails(rank, now);
+        } else {
+            let cause = report::cause(&self.ranks[rank as usize]);
+            self.announce(rank, &cause);
+        }
+    }
+
+    /// Whether a rank has joined and still counts on others.
+    fn anyone_waits(&self) -> bool {
+        let waits = |rank: &Rank| rank.joined.is_some() && !rank.finalized && rank.exit.is_none();
+        self.ranks.iter().any(waits)
+    }
+
+    /// A rank's process has ended, and not well.
+    fn fails(&mut self, rank: u32, now: Duration) {
+        if matches!(self.phase, Phase::Ending { .. } | Phase::Over) {
+            return;
+        }
+        self.failed.push(rank);
+        let cause = report::cause(&self.ranks[rank as usize]);
+        self.departures.everyone_watches(rank);
+        self.announce(rank, &cause);
+        match self.phase {
+            Phase::Interrupted { .. } => self.fails_after_interrupt(rank, now),
+            _ if self.is_victim(rank) || self.an_earlier_one_still_dies(rank) => {
+                if self.phase == Phase::Running {
+                    let until = now + JUDGEMENT;
+                    self.phase = Phase::Judging { until };
+                }
+                if self.alive() == 0 {
+                    self.judge();
+                }
+            }
+            _ => self.judge(),
+        }
+    }
+
+    fn fails_after_interrupt(&mut self, rank: u32, now: Duration) {
+        let mine = report::exit_code(&self.ranks[rank as usize]);
+        let victim = self.is_victim(rank);
+        let Phase::Interrupted {
+            signal,
+            until,
+            code,
+        } = &mut self.phase
+        else {
+            return;
+        };
+        until.get_or_insert(now + INTERRUPT_GRACE);
+        let expected = mine == exit::of_signal(*signal) || victim;
+        let first = code.is_none();
+        if first && expected {
+            *code = Some(exit::of_signal(*signal));
+        } else if first {
+            *code = Some(mine);
+            let line = report::failed(&self.name(rank), &self.ranks[rank as usize], self.alive());
+            self.actions.push(Action::Say(line));
+        }
+    }
+
+    fn is_victim(&self, rank: u32) -> bool {
+        let class = FailureClass::PeerGone;
+        matches!(&self.ranks[rank as usize].complaint,
+            Some(Complaint::Failed { class: found, .. }) if *found == class)
+    }
+
+    /// Whether another rank complained before this one did, and has not ended yet.
+    fn an_earlier_one_still_dies(&self, rank: u32) -> bool {
+        let order = self.ranks[rank as usize].order;
+        (0..).zip(&self.ranks).any(|(other, state)| {
+            state.exit.is_none()
+                && state.complaint.is_some()
+                && state.order < order
+                && !self.is_victim(other)
+        })
+    }
+
+    /// Names the first cause and ends the job.
+    fn judge(&mut self) {
+        let key = |rank: &u32| (self.is_victim(*rank), self.ranks[*rank as usize].order);
+        let Some(culprit) = self.failed.iter().copied().min_by_key(key) else {
+            return;
+        };
+        let state = &self.ranks[culprit as usize];
+        let alive = self.alive();
+        let mut line = report::failed(&self.name(culprit), state, alive);
+        line += &report::others(alive, self.ranks.len());
+        let code = report::exit_code(state);
+        self.end(code, Some(line));
+    }
+
+    fn signalled(&mut self, signal: i32) {
+        use signal_hook::consts::{SIGCONT, SIGSTOP, SIGTSTP, SIGUSR1, SIGUSR2};
+        match signal {
+            SIGUSR1 | SIGUSR2 | SIGCONT => self.everywhere(&ToDaemon::Signal(signal)),
+            SIGTSTP => self.everywhere(&ToDaemon::Signal(SIGSTOP)),
+            signal_hook::consts::SIGQUIT => self.insist(exit::of_signal(signal)),
+            _ => match self.phase {
+                Phase::Running if self.ranks.iter().all(|rank| rank.pid == 0) => {
+                    self.end(exit::of_signal(signal), None);
+                }
+                Phase::Running | Phase::Judging { .. } => {
+                    let line = report::passed_on(signal, self.alive());
+                    self.actions.push(Action::Say(line));
+                    self.everywhere(&ToDaemon::Signal(signal));
+                    self.phase = Phase::Interrupted {
+                        signal,
+                        until: None,
+                        code: None,
+                    };
+                }
+                Phase::Interrupted { signal: first, .. } => self.insist(exit::of_signal(first)),
+                Phase::Ending { code, .. } => self.insist(code),
+                Phase::Over => self.actions.push(Action::Leave(exit::of_signal(signal))),
+            },
+        }
+    }
+
+    /// Kills everything; asked once more, leaves without looking back.
+    fn insist(&mut self, code: u8) {
+        match self.phase {
+            Phase::Ending { insisted: true, .. } | Phase::Over => {
+                self.actions.push(Action::Leave(code));
+            }
+            _ => {
+                self.everywhere(&ToDaemon::End { now: true });
+                self.phase = Phase::Ending {
+                    code,
+                    insisted: true,
+                };
+                self.finish_if_over();
+            }
+        }
+    }
+
+    fn daemon_lost(&mut self, node: u32, why: &str) {
+        if self.daemons[node as usize].over {
+            return;
+        }
+        self.daemons[node as usize].over = true;
+        let mut pids = Vec::new();
+        for (rank, at) in self.ranks.iter_mut().zip(&self.setup.placement.node_of) {
+            if *at == node && rank.exit.is_none() {
+                pids.extend((rank.pid != 0).then_some(rank.pid));
+                rank.exit = Some(Exit::Signal(9));
+            }
+        }
+        let daemon = &self.daemons[node as usize];
+        let line = report::daemon_lost(&daemon.host, daemon.pid, why, pids.len());
+        self.actions.push(Action::KillGroups { node, pids });
+        self.end(exit::HOST_LOST, Some(line));
+        self.finish_if_over();
+    }
+
+    /// Ends the job with this code; only the first reason counts.
+    fn end(&mut self, code: u8, line: Option<String>) {
+        if !self.is_undecided() {
+            return;
+        }
+        self.actions.extend(line.map(Action::Say));
+        self.everywhere(&ToDaemon::End { now: false });
+        self.phase = Phase::Ending {
+            code,
+            insisted: false,
+        };
+        self.finish_if_over();
+    }
+
+    fn is_undecided(&self) -> bool {
+        !matches!(self.phase, Phase::Ending { .. } | Phase::Over)
+    }
+
+    fn finish_if_over(&mut self) {
+        if !self.daemons.iter().all(|daemon| daemon.over) {
+            return;
+        }
+        if matches!(self.phase, Phase::Judging { .. }) {
+            self.judge();
+        }
+        let code = match self.phase {
+            Phase::Ending { code, .. } => code,
+            Phase::Interrupted { code, .. } => code.unwrap_or(0),
+            Phase::Running | Phase::Judging { .. } => 0,
+            Phase::Over => return,
+        };
+        self.phase = Phase::Over;
+        self.actions.push(Action::Finish(code));
+    }
+
+    fn everywhere(&mut self, message: &ToDaemon) {
+        for (node, daemon) in (0..).zip(&self.daemons) {
+            if !daemon.over {
+                let message = message.clone();
+                self.actions.push(Action::Send { node, message });
+            }
+        }
+    }
+
+    fn to_rank(&mut self, rank: u32, message: ToRank) {
+        let node = self.setup.placement.node_of[rank as usize];
+        if self.ranks[rank as usize].exit.is_none() && !self.daemons[node as usize].over {
+            let message = ToDaemon::ToRank { rank, message };
+            self.actions.push(Action::Send { node, message });
+        }
+    }
+
+    fn alive(&self) -> usize {
+        self.ranks.iter().filter(|rank| rank.exit.is_none()).count()
+    }
+
+    fn alive_besides(&self, rank: u32) -> usize {
+        self.alive() - usize::from(self.ranks[rank as usize].exit.is_none())
+    }
+
+    fn host(&self, rank: u32) -> &str {
+        &self.daemons[self.setup.placement.node_of[rank as usize] as usize].host
+    }
+
+    /// How a rank is spoken of: its number, host and process.
+    fn name(&self, rank: u32) -> String {
+        let pid = self.ranks[rank as usize].pid;
+        let what = if self.setup.threads {
+            "the program".to_owned()
+        } else {
+            format!("rank {rank}")
+        };
+        format!("{what} on {} (pid {pid})", self.host(rank))
+    }
+}

@@ -1,0 +1,229 @@
+//! Starting one rank: its environment, its streams, and its first message.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{ChildStdin, Command, Stdio};
+
+use phalanx::sys::process::{Tether, spawn_tethered};
+use phalanx::wire::control::{Assignment, CONTROL_FD_VARIABLE, PROTOCOL, ToRank, Welcome, encode};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::job::RANK_VARIABLES;
+use crate::signals;
+use crate::stream::{Outbox, set_nonblocking};
+
+/// Descriptors that the daemon needs for itself, generously.
+const OWN_FILES: u64 = 64;
+/// Descriptors for each rank: two pipes and a socket.
+const FILES_PER_RANK: u64 = 3;
+
+/// A rank that was just started.
+#[derive(Debug)]
+pub(super) struct Spawned {
+    pub(super) pid: Pid,
+    pub(super) input: Option<ChildStdin>,
+    pub(super) outputs: [Option<OwnedFd>; 2],
+    pub(super) control: Option<(UnixStream, Outbox)>,
+}
+
+/// Starts the ranks of an assignment, one at a time.
+#[derive(Debug)]
+pub(super) struct Spawner {
+    assignment: Assignment,
+    welcome: ToRank,
+    /// The limit of open files as we found it: ranks get it back.
+    open_files: Option<(u64, u64)>,
+}
+
+/// Why a rank could not be started.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) missing: bool,
+    pub(super) message: String,
+}
+
+impl Spawner {
+    /// Prepares to start that many ranks on this host.
+    pub(super) fn new(assignment: Assignment, ranks: usize) -> Result<Self, Failure> {
+        let open_files = allow_files(OWN_FILES + FILES_PER_RANK * ranks as u64, ranks)?;
+        let welcome = ToRank::Welcome(Box::new(Welcome {
+            protocol: PROTOCOL,
+            job: assignment.job,
+            secret: assignment.secret.clone(),
+            epoch: assignment.epoch,
+            rank: 0,
+            size: assignment.size,
+            nodes: assignment.nodes.clone(),
+            transport: assignment.transport,
+        }));
+        Ok(Self {
+            assignment,
+            welcome,
+            open_files,
+        })
+    }
+
+    /// Starts one rank, which is the `local`-th on this host.
+    pub(super) fn spawn(&mut self, rank: u32, local: usize) -> Result<Spawned, Failure> {
+        let (ours, theirs) = match self.control(rank) {
+            Ok(Some((ours, theirs))) => (Some(ours), Some(theirs)),
+            Ok(None) => (None, None),
+            Err(error) => return Err(self.explain(&error)),
+        };
+        let mut command = self.command(rank, local);
+        if let Some(theirs) = &theirs {
+            command.env(CONTROL_FD_VARIABLE, theirs.as_raw_fd().to_string());
+        }
+        let tether = Tether {
+            inherit: theirs.as_ref().map(AsRawFd::as_raw_fd),
+            default_signals: signals::DEFAULT_IN_RANKS.to_vec(),
+            open_files: self.open_files,
+        };
+        let child = spawn_tethered(&mut command, tether).map_err(|error| self.explain(&error))?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let Some(pid) = pid else {
+            return Err(self.explain(&io::Error::other("it has no process id")));
+        };
+        let spawned = Spawned {
+            pid,
+            input: child.stdin,
+            outputs: [
+                child.stdout.map(OwnedFd::from),
+                child.stderr.map(OwnedFd::from),
+            ],
+            control: ours,
+        };
+        spawned.unblock().map_err(|error| self.explain(&error))?;
+        Ok(spawned)
+    }
+
+    fn command(&self, rank: u32, local: usize) -> Command {
+        let assignment = &self.assignment;
+        let (program, arguments) = match assignment.command.split_first() {
+            Some((program, arguments)) => (program.as_str(), arguments),
+            None => ("", &[][..]),
+        };
+        let mut command = Command::new(program);
+        command.args(arguments);
+        for name in RANK_VARIABLES {
+            command.env_remove(name);
+        }
+        for (name, value) in &assignment.environment {
+            command.env(name, value);
+        }
+        if let Some(threads) = assignment.threads {
+            command.env("PHALANX_THREADS", threads.to_string());
+        } else {
+            command
+                .env("PHALANX_RANK", rank.to_string())
+                .env("PHALANX_SIZE", assignment.size.to_string())
+                .env("PHALANX_LOCAL_RANK", local.to_string())
+                .env("PHALANX_JOB", assignment.job.to_string());
+        }
+        if let Some(directory) = &assignment.directory {
+            command.current_dir(directory);
+        }
+        let input = if rank == 0 {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
+        command
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        command
+    }
+
+    /// The control stream of a rank: our end with the welcome on its way, and the rank's end.
+    fn control(&mut self, rank: u32) -> io::Result<Option<((UnixStream, Outbox), UnixStream)>> {
+        if self.assignment.threads.is_some() {
+            return Ok(None);
+        }
+        if let ToRank::Welcome(welcome) = &mut self.welcome {
+            welcome.rank = rank;
+        }
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let mut outbox = Outbox::default();
+        outbox.push(encode(&self.welcome).map_err(io::Error::other)?);
+        outbox.flush(&ours)?;
+        Ok(Some(((ours, outbox), theirs)))
+    }
+
+    fn explain(&self, error: &io::Error) -> Failure {
+        let name = self.assignment.command.first().map_or("", String::as_str);
+        let here = self.assignment.directory.as_deref().unwrap_or(".");
+        let path = Path::new(here).join(name);
+        let is_path = name.contains('/');
+        let mut missing = false;
+        let reason = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+            Some(rustix::io::Errno::NOENT) if !Path::new(here).is_dir() => {
+                format!("the working directory {here} does not exist")
+            }
+            Some(rustix::io::Errno::NOENT) if is_path && path.exists() => {
+                "the interpreter or loader that it asks for does not exist".to_owned()
+            }
+            Some(rustix::io::Errno::NOENT) => {
+                missing = true;
+                "there is no such program".to_owned()
+            }
+            Some(rustix::io::Errno::ACCESS) if is_path && path.is_dir() => {
+                "it is a directory".to_owned()
+            }
+            Some(rustix::io::Errno::ACCESS) => {
+                "permission denied; is it executable (chmod +x)?".to_owned()
+            }
+            Some(rustix::io::Errno::NOEXEC) => {
+                "not a program for this machine; a script needs a first line such as #!/bin/sh"
+                    .to_owned()
+            }
+            Some(rustix::io::Errno::AGAIN) => {
+                "no more processes are allowed (see `ulimit -u` and the limits of the container)"
+                    .to_owned()
+            }
+            _ => error.to_string(),
+        };
+        Failure {
+            missing,
+            message: format!("cannot start `{name}`: {reason}"),
+        }
+    }
+}
+
+impl Spawned {
+    fn unblock(&self) -> io::Result<()> {
+        if let Some(input) = &self.input {
+            set_nonblocking(input)?;
+        }
+        self.outputs.iter().flatten().try_for_each(set_nonblocking)
+    }
+}
+
+/// Raises the limit of open files when it is too low. Returns what it was, if it was raised.
+fn allow_files(needed: u64, ranks: usize) -> Result<Option<(u64, u64)>, Failure> {
+    let limit = getrlimit(Resource::Nofile);
+    let soft = limit.current.unwrap_or(u64::MAX);
+    let hard = limit.maximum.unwrap_or(u64::MAX);
+    if soft >= needed {
+        return Ok(None);
+    }
+    let raised = Rlimit {
+        current: Some(needed.min(hard)),
+        maximum: limit.maximum,
+    };
+    if hard < needed || setrlimit(Resource::Nofile, raised).is_err() {
+        return Err(Failure {
+            missing: false,
+            message: format!(
+                "{ranks} ranks on one host need {needed} open files, but only {hard} are allowed \
+                 (`ulimit -Hn`); raise that limit or start fewer ranks"
+            ),
+        });
+    }
+    Ok(Some((soft, hard)))
+}

@@ -1,0 +1,355 @@
+//! The launcher at work: feeds what happens to `control`, and does what it says.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::process::{Child, ChildStdin, ChildStdout};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use phalanx::wire::control::{Decoder, FromDaemon, Stream, ToDaemon, encode};
+use rustix::process::{Pid, Signal, kill_process_group};
+use signal_hook_mio::v1_0::Signals;
+
+use crate::control::{Action, Event, Job, Setup};
+use crate::input::Input;
+use crate::job::{Identity, Plan, Refusal};
+use crate::output::Lines;
+use crate::sink::Sink;
+use crate::start;
+use crate::stream::{Outbox, Read, read, set_nonblocking};
+
+const WAKER: Token = Token(0);
+const SIGNALS: Token = Token(1);
+const FIRST_DAEMON: usize = 2;
+const TOKENS_PER_DAEMON: usize = 2;
+
+/// Bytes read from a daemon at once.
+const READ_BYTES: usize = 64 * 1024;
+
+/// A daemon and the streams to it.
+struct Link {
+    child: Child,
+    to: Option<ChildStdin>,
+    from: Option<ChildStdout>,
+    inbox: Decoder,
+    outbox: Outbox,
+    /// Output that was taken from it and not yet credited, of each stream.
+    owed: [usize; 2],
+}
+
+struct Launcher {
+    plan: Plan,
+    identity: Identity,
+    began: Instant,
+    poll: Poll,
+    signals: Signals,
+    job: Job,
+    links: Vec<Link>,
+    lines: [Lines; 2],
+    sinks: [Sink; 2],
+    input: Input,
+    /// The reader of our standard output has gone, and the job knows.
+    output_closed: bool,
+    exit: Option<u8>,
+}
+
+/// Runs the job and returns its exit code.
+pub(crate) fn run(plan: Plan) -> Result<u8, Refusal> {
+    let cannot = |error: io::Error| Refusal::launch(format!("cannot start the job: {error}"));
+    let mut launcher = Launcher::new(plan, Identity::draw()?).map_err(cannot)?;
+    launcher.start_daemons()?;
+    launcher.serve().map_err(cannot)
+}
+
+impl Launcher {
+    fn new(plan: Plan, identity: Identity) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let mut signals = crate::signals::of_launcher()?;
+        poll.registry()
+            .register(&mut signals, SIGNALS, Interest::READABLE)?;
+        let setup = Setup {
+            placement: plan.placement.clone(),
+            threads: plan.threads.is_some(),
+            timeout: plan.timeout,
+        };
+        Ok(Self {
+            job: Job::new(setup, Duration::ZERO),
+            lines: [Lines::new(plan.tag_output), Lines::new(plan.tag_output)],
+            sinks: [
+                Sink::new(Stream::Output, Arc::clone(&waker))?,
+                Sink::new(Stream::Error, Arc::clone(&waker))?,
+            ],
+            input: Input::new(waker)?,
+            links: Vec::new(),
+            output_closed: false,
+            exit: None,
+            began: Instant::now(),
+            plan,
+            identity,
+            poll,
+            signals,
+        })
+    }
+
+    fn start_daemons(&mut self) -> Result<(), Refusal> {
+        for _ in 0..self.plan.placement.hosts.len() {
+            let started = start::local::start()?;
+            let link = Link {
+                child: started.child,
+                to: Some(started.to),
+                from: Some(started.from),
+                inbox: Decoder::default(),
+                outbox: Outbox::default(),
+                owed: [0; 2],
+            };
+            self.register(&link, self.links.len())
+                .map_err(|error| Refusal::launch(format!("cannot reach the daemon: {error}")))?;
+            self.links.push(link);
+        }
+        Ok(())
+    }
+
+    fn register(&self, link: &Link, node: usize) -> io::Result<()> {
+        let base = FIRST_DAEMON + node * TOKENS_PER_DAEMON;
+        let registry = self.poll.registry();
+        if let Some(from) = &link.from {
+            set_nonblocking(from)?;
+            let fd = from.as_raw_fd();
+            registry.register(&mut SourceFd(&fd), Token(base), Interest::READABLE)?;
+        }
+        if let Some(to) = &link.to {
+            set_nonblocking(to)?;
+            let fd = to.as_raw_fd();
+            registry.register(&mut SourceFd(&fd), Token(base + 1), Interest::WRITABLE)?;
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn serve(&mut self) -> io::Result<u8> {
+        let mut events = Events::with_capacity(64);
+        loop {
+            match self.poll.poll(&mut events, self.patience()) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            for event in &events {
+                match event.token() {
+                    WAKER => {}
+                    SIGNALS => self.take_signals(),
+                    Token(token) if (token - FIRST_DAEMON) % TOKENS_PER_DAEMON == 0 => {
+                        self.listen((token - FIRST_DAEMON) / TOKENS_PER_DAEMON);
+                    }
+                    Token(_) => {}
+                }
+            }
+            self.move_input();
+            let now = self.now();
+            self.job.tick(now);
+            for lines in &mut self.lines {
+                lines.tick(now);
+            }
+            if let Some(code) = self.act() {
+                return Ok(code);
+            }
+            self.move_output();
+            self.flush_links();
+            if let Some(code) = self.exit.filter(|_| self.sinks.iter().all(Sink::is_drained)) {
+                return Ok(code);
+            }
+        }
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        let lines = self.lines.iter().filter_map(Lines::next_deadline);
+        let next = lines.chain(self.job.next_deadline()).min()?;
+        // Rounded up, because the poll counts in whole milliseconds.
+        Some(next.saturating_sub(self.now()) + Duration::from_micros(999))
+    }
+
+    fn take_signals(&mut self) {
+        let signals: Vec<i32> = self.signals.pending().collect();
+        for signal in signals {
+            let now = self.now();
+            self.job.handle(Event::Signal(signal), now);
+            if signal == signal_hook::consts::SIGTSTP {
+                self.act();
+                self.flush_links();
+                crate::signals::stop_here();
+            }
+        }
+    }
+
+    /// Takes in what a daemon says.
+    fn listen(&mut self, node: usize) {
+        let mut buffer = [0_u8; READ_BYTES];
+        loop {
+            let link = &mut self.links[node];
+            let Some(from) = &link.from else { return };
+            match read(from, &mut buffer) {
+                Read::Later => return,
+                Read::End => {
+                    link.from = None;
+                    self.lost(node, "it ended without a word");
+                    return;
+                }
+                Read::Bytes(count) => link.inbox.extend(&buffer[..count]),
+            }
+            loop {
+                match self.links[node].inbox.next::<FromDaemon>() {
+                    Ok(Some(message)) => self.hear(node, message),
+                    Ok(None) => break,
+                    Err(error) => {
+                        self.links[node].from = None;
+                        self.lost(node, &error.to_string());
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn lost(&mut self, node: usize, why: &str) {
+        let link = &mut self.links[node];
+        link.to = None;
+        let event = Event::DaemonLost {
+            node: narrow(node),
+            why: why.to_owned(),
+        };
+        let now = self.now();
+        self.job.handle(event, now);
+    }
+
+    fn hear(&mut self, node: usize, message: FromDaemon) {
+        let now = self.now();
+        match message {
+            FromDaemon::Printed {
+                rank,
+                stream,
+                bytes,
+            } => {
+                let place = place(stream);
+                if bytes.is_empty() {
+                    self.lines[place].end(rank);
+                } else {
+                    self.lines[place].push(rank, &bytes, now);
+                    self.links[node].owed[place] += bytes.len();
+                }
+            }
+            FromDaemon::InputTaken { bytes } => self.input.taken(bytes as usize),
+            FromDaemon::InputClosed => self.input.close(),
+            message => {
+                if matches!(message, FromDaemon::Started { rank: 0, .. }) {
+                    self.input.begin();
+                }
+                let node = narrow(node);
+                self.job.handle(Event::Daemon { node, message }, now);
+            }
+        }
+    }
+
+    /// Does what the job wants done. A code means: leave at once.
+    fn act(&mut self) -> Option<u8> {
+        for action in self.job.take_actions() {
+            match action {
+                Action::Start { node } => {
+                    let assignment = self.plan.assignment(node, &self.identity);
+                    self.send(node as usize, &ToDaemon::Start(Box::new(assignment)));
+                }
+                Action::Send { node, message } => self.send(node as usize, &message),
+                Action::Say(line) => self.lines[1].say(&format!("phalanx: {line}")),
+                Action::KillGroups { pids, .. } => pids.into_iter().for_each(kill_group),
+                Action::Finish(code) => self.exit = Some(code),
+                Action::Leave(code) => return Some(code),
+            }
+        }
+        None
+    }
+
+    fn send(&mut self, node: usize, message: &ToDaemon) {
+        match encode(message) {
+            Ok(bytes) => self.links[node].outbox.push(bytes),
+            Err(error) => self.lost(node, &error.to_string()),
+        }
+    }
+
+    fn flush_links(&mut self) {
+        for link in &mut self.links {
+            if let Some(to) = &link.to {
+                if link.outbox.flush(to).is_err() {
+                    // Its end shows on the stream from it, after its last words.
+                    link.to = None;
+                }
+            }
+            if link.to.is_none() {
+                link.outbox.clear();
+            }
+        }
+    }
+
+    fn move_input(&mut self) {
+        while let Some(piece) = self.input.next() {
+            let node = self.plan.placement.node_of.first().copied().unwrap_or(0);
+            self.send(node as usize, &ToDaemon::Input(piece));
+        }
+    }
+
+    /// Hands lines to the writers, and credit to the daemons when the writers keep up.
+    fn move_output(&mut self) {
+        for stream in [Stream::Output, Stream::Error] {
+            let place = place(stream);
+            self.sinks[place].write(self.lines[place].take());
+            if !self.sinks[place].has_room() {
+                continue;
+            }
+            for node in 0..self.links.len() {
+                let owed = std::mem::take(&mut self.links[node].owed[place]);
+                if let Ok(bytes @ 1..) = u32::try_from(owed) {
+                    self.send(node, &ToDaemon::Taken { stream, bytes });
+                }
+            }
+        }
+        if self.sinks[0].is_closed() && !self.output_closed {
+            self.output_closed = true;
+            let now = self.now();
+            self.job.handle(Event::OutputClosed, now);
+            self.act();
+        }
+    }
+}
+
+impl Drop for Launcher {
+    /// Daemons see the end of their input and kill what still runs.
+    fn drop(&mut self) {
+        for link in &mut self.links {
+            link.to = None;
+            link.from = None;
+            // It has ended, or does now; if it is stuck, waiting would not help.
+            let _ = link.child.try_wait();
+        }
+    }
+}
+
+fn kill_group(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // It fails when the group is gone, which is what we want.
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
+fn place(stream: Stream) -> usize {
+    match stream {
+        Stream::Output => 0,
+        Stream::Error => 1,
+    }
+}
+
+fn narrow(node: usize) -> u32 {
+    u32::try_from(node).unwrap_or(u32::MAX)
+}
