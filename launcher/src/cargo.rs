@@ -115,7 +115,11 @@ struct Target {
 
 /// The executables that cargo says it has made, or found fresh, and that were asked for.
 fn executables(messages: &str, args: &BuildArgs) -> Vec<(String, String)> {
-    let kind = if args.example.is_some() { "example" } else { "bin" };
+    let kind = if args.example.is_some() {
+        "example"
+    } else {
+        "bin"
+    };
     let name = args.example.as_ref().or(args.bin.as_ref());
     messages
         .lines()

@@ -87,11 +87,7 @@ pub(crate) struct RunArgs {
     pub(crate) build: BuildArgs,
 
     /// The program and its arguments; only its arguments after --example or --bin
-    #[arg(
-        value_name = "PROGRAM ARGS",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(value_name = "PROGRAM ARGS", trailing_var_arg = true)]
     pub(crate) command: Vec<String>,
 }
 

@@ -58,9 +58,7 @@ impl Input {
     pub(crate) fn next(&mut self) -> Option<Vec<u8>> {
         let piece = self.pieces.try_recv().ok()?;
         self.permitted = false;
-        if self.permits.is_none() {
-            return None;
-        }
+        self.permits.as_ref()?;
         self.outstanding += piece.len();
         if piece.is_empty() {
             self.permits = None;

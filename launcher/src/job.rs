@@ -65,7 +65,8 @@ impl Plan {
     /// Checks what was typed, and builds the program when asked to.
     pub(crate) fn new(args: RunArgs) -> Result<Self, Refusal> {
         let size = args.ranks.unwrap_or_else(|| {
-            std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1))
+            std::thread::available_parallelism()
+                .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1))
         });
         if let Some((name, _)) = args
             .env

@@ -160,7 +160,10 @@ impl Launcher {
             }
             self.move_output();
             self.flush_links();
-            if let Some(code) = self.exit.filter(|_| self.sinks.iter().all(Sink::is_drained)) {
+            if let Some(code) = self
+                .exit
+                .filter(|_| self.sinks.iter().all(Sink::is_drained))
+            {
                 return Ok(code);
             }
         }

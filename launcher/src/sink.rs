@@ -49,7 +49,9 @@ impl Sink {
     /// Hands bytes over; after the reader has gone they are dropped.
     pub(crate) fn write(&self, bytes: Vec<u8>) {
         if !bytes.is_empty() && !self.is_closed() {
-            self.shared.waiting.fetch_add(bytes.len(), Ordering::Relaxed);
+            self.shared
+                .waiting
+                .fetch_add(bytes.len(), Ordering::Relaxed);
             // The writer lives as long as we do.
             let _ = self.to_writer.send(bytes);
         }

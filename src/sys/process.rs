@@ -99,9 +99,7 @@ pub fn block_signal_in_this_thread(signal: i32) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the set is initialised and outlives the call; the old mask is not asked for.
-    match unsafe {
-        libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut())
-    } {
+    match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) } {
         0 => Ok(()),
         code => Err(io::Error::from_raw_os_error(code)),
     }

@@ -440,6 +440,10 @@ impl Decoder {
     /// # Errors
     ///
     /// When the stream does not make sense; it must not be read any further.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "generic in the message, so it cannot be an iterator's"
+    )]
     pub fn next<M: for<'a> Deserialize<'a>>(&mut self) -> Result<Option<M>, ControlError> {
         let rest = &self.bytes[self.taken..];
         let Some((prefix, rest)) = rest.split_first_chunk::<4>() else {

@@ -83,7 +83,7 @@ impl Job {
             pid: self.ranks[rank as usize].pid,
             cause,
         };
-        self.to_rank(watcher, ToRank::Gone(departure));
+        self.tell_rank(watcher, ToRank::Gone(departure));
     }
 
     pub(super) fn watch(&mut self, watcher: u32, ranks: &[u32]) {
@@ -122,7 +122,7 @@ impl Job {
             (_, Some(cause)) => self.tell_gone(asker, rank, cause),
             (Some(addresses), None) => {
                 let addresses = addresses.clone();
-                self.to_rank(asker, ToRank::Address { rank, addresses });
+                self.tell_rank(asker, ToRank::Address { rank, addresses });
             }
             (None, None) => {
                 self.departures.lookups[rank as usize].insert(asker);

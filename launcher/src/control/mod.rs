@@ -8,6 +8,7 @@
 //! judgement waits a little for the culprit.
 
 mod departures;
+mod ending;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -80,8 +81,14 @@ struct Rank {
 /// What a rank said about its own trouble.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Complaint {
-    Panicked { message: String, location: String },
-    Failed { message: String, class: FailureClass },
+    Panicked {
+        message: String,
+        location: String,
+    },
+    Failed {
+        message: String,
+        class: FailureClass,
+    },
 }
 
 #[derive(Debug)]
@@ -95,7 +102,9 @@ struct DaemonState {
 enum Phase {
     Running,
     /// A victim ended; until then its cause may still show.
-    Judging { until: Duration },
+    Judging {
+        until: Duration,
+    },
     /// A signal was passed on.
     Interrupted {
         signal: i32,
@@ -103,7 +112,10 @@ enum Phase {
         code: Option<u8>,
     },
     /// The ranks were told to end.
-    Ending { code: u8, insisted: bool },
+    Ending {
+        code: u8,
+        insisted: bool,
+    },
     Over,
 }
 
@@ -190,14 +202,14 @@ impl Job {
     /// Something has happened.
     pub(crate) fn handle(&mut self, event: Event, now: Duration) {
         match event {
-            Event::Daemon { node, message } => self.from_daemon(node, message, now),
+            Event::Daemon { node, message } => self.daemon_said(node, message, now),
             Event::DaemonLost { node, why } => self.daemon_lost(node, &why),
             Event::Signal(signal) => self.signalled(signal),
             Event::OutputClosed => self.end(exit::OUTPUT_CLOSED, None),
         }
     }
 
-    fn from_daemon(&mut self, node: u32, message: FromDaemon, now: Duration) {
+    fn daemon_said(&mut self, node: u32, message: FromDaemon, now: Duration) {
         match message {
             FromDaemon::Hello {
                 protocol,
@@ -236,7 +248,7 @@ impl Job {
                 self.daemon_lost(node, &why);
             }
             FromDaemon::Started { rank, pid } => self.ranks[rank as usize].pid = pid,
-            FromDaemon::FromRank { rank, message } => self.from_rank(rank, message, now),
+            FromDaemon::FromRank { rank, message } => self.rank_said(rank, message, now),
             FromDaemon::Exited { rank, exit } => self.exited(rank, exit, now),
             FromDaemon::Printed { .. }
             | FromDaemon::InputTaken { .. }
@@ -244,7 +256,7 @@ impl Job {
         }
     }
 
-    fn from_rank(&mut self, rank: u32, message: FromRank, now: Duration) {
+    fn rank_said(&mut self, rank: u32, message: FromRank, now: Duration) {
         match message {
             FromRank::Join {
                 protocol,
@@ -356,29 +368,6 @@ impl Job {
         }
     }
 
-    fn fails_after_interrupt(&mut self, rank: u32, now: Duration) {
-        let mine = report::exit_code(&self.ranks[rank as usize]);
-        let victim = self.is_victim(rank);
-        let Phase::Interrupted {
-            signal,
-            until,
-            code,
-        } = &mut self.phase
-        else {
-            return;
-        };
-        until.get_or_insert(now + INTERRUPT_GRACE);
-        let expected = mine == exit::of_signal(*signal) || victim;
-        let first = code.is_none();
-        if first && expected {
-            *code = Some(exit::of_signal(*signal));
-        } else if first {
-            *code = Some(mine);
-            let line = report::failed(&self.name(rank), &self.ranks[rank as usize], self.alive());
-            self.actions.push(Action::Say(line));
-        }
-    }
-
     fn is_victim(&self, rank: u32) -> bool {
         let class = FailureClass::PeerGone;
         matches!(&self.ranks[rank as usize].complaint,
@@ -410,102 +399,8 @@ impl Job {
         self.end(code, Some(line));
     }
 
-    fn signalled(&mut self, signal: i32) {
-        use signal_hook::consts::{SIGCONT, SIGSTOP, SIGTSTP, SIGUSR1, SIGUSR2};
-        match signal {
-            SIGUSR1 | SIGUSR2 | SIGCONT => self.everywhere(&ToDaemon::Signal(signal)),
-            SIGTSTP => self.everywhere(&ToDaemon::Signal(SIGSTOP)),
-            signal_hook::consts::SIGQUIT => self.insist(exit::of_signal(signal)),
-            _ => match self.phase {
-                Phase::Running if self.ranks.iter().all(|rank| rank.pid == 0) => {
-                    self.end(exit::of_signal(signal), None);
-                }
-                Phase::Running | Phase::Judging { .. } => {
-                    let line = report::passed_on(signal, self.alive());
-                    self.actions.push(Action::Say(line));
-                    self.everywhere(&ToDaemon::Signal(signal));
-                    self.phase = Phase::Interrupted {
-                        signal,
-                        until: None,
-                        code: None,
-                    };
-                }
-                Phase::Interrupted { signal: first, .. } => self.insist(exit::of_signal(first)),
-                Phase::Ending { code, .. } => self.insist(code),
-                Phase::Over => self.actions.push(Action::Leave(exit::of_signal(signal))),
-            },
-        }
-    }
-
-    /// Kills everything; asked once more, leaves without looking back.
-    fn insist(&mut self, code: u8) {
-        match self.phase {
-            Phase::Ending { insisted: true, .. } | Phase::Over => {
-                self.actions.push(Action::Leave(code));
-            }
-            _ => {
-                self.everywhere(&ToDaemon::End { now: true });
-                self.phase = Phase::Ending {
-                    code,
-                    insisted: true,
-                };
-                self.finish_if_over();
-            }
-        }
-    }
-
-    fn daemon_lost(&mut self, node: u32, why: &str) {
-        if self.daemons[node as usize].over {
-            return;
-        }
-        self.daemons[node as usize].over = true;
-        let mut pids = Vec::new();
-        for (rank, at) in self.ranks.iter_mut().zip(&self.setup.placement.node_of) {
-            if *at == node && rank.exit.is_none() {
-                pids.extend((rank.pid != 0).then_some(rank.pid));
-                rank.exit = Some(Exit::Signal(9));
-            }
-        }
-        let daemon = &self.daemons[node as usize];
-        let line = report::daemon_lost(&daemon.host, daemon.pid, why, pids.len());
-        self.actions.push(Action::KillGroups { node, pids });
-        self.end(exit::HOST_LOST, Some(line));
-        self.finish_if_over();
-    }
-
-    /// Ends the job with this code; only the first reason counts.
-    fn end(&mut self, code: u8, line: Option<String>) {
-        if !self.is_undecided() {
-            return;
-        }
-        self.actions.extend(line.map(Action::Say));
-        self.everywhere(&ToDaemon::End { now: false });
-        self.phase = Phase::Ending {
-            code,
-            insisted: false,
-        };
-        self.finish_if_over();
-    }
-
     fn is_undecided(&self) -> bool {
         !matches!(self.phase, Phase::Ending { .. } | Phase::Over)
-    }
-
-    fn finish_if_over(&mut self) {
-        if !self.daemons.iter().all(|daemon| daemon.over) {
-            return;
-        }
-        if matches!(self.phase, Phase::Judging { .. }) {
-            self.judge();
-        }
-        let code = match self.phase {
-            Phase::Ending { code, .. } => code,
-            Phase::Interrupted { code, .. } => code.unwrap_or(0),
-            Phase::Running | Phase::Judging { .. } => 0,
-            Phase::Over => return,
-        };
-        self.phase = Phase::Over;
-        self.actions.push(Action::Finish(code));
     }
 
     fn everywhere(&mut self, message: &ToDaemon) {
@@ -517,7 +412,7 @@ impl Job {
         }
     }
 
-    fn to_rank(&mut self, rank: u32, message: ToRank) {
+    fn tell_rank(&mut self, rank: u32, message: ToRank) {
         let node = self.setup.placement.node_of[rank as usize];
         if self.ranks[rank as usize].exit.is_none() && !self.daemons[node as usize].over {
             let message = ToDaemon::ToRank { rank, message };

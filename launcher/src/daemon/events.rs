@@ -3,9 +3,7 @@
 use std::io;
 use std::time::Instant;
 
-use phalanx::wire::control::{
-    Exit, FromDaemon, FromRank, Stream, ToDaemon, ToRank, encode,
-};
+use phalanx::wire::control::{Exit, FromDaemon, FromRank, Stream, ToDaemon, ToRank, encode};
 use rustix::process::{Signal, WaitOptions, WaitStatus};
 
 use super::child::index;
@@ -34,11 +32,9 @@ impl Daemon {
 
     fn obey(&mut self, message: ToDaemon) -> io::Result<()> {
         match message {
-            ToDaemon::Start(assignment) if !self.started && !self.ending => {
-                self.start(*assignment)
-            }
+            ToDaemon::Start(assignment) if !self.started && !self.ending => self.start(*assignment),
             ToDaemon::Start(_) => Ok(()),
-            ToDaemon::ToRank { rank, message } => self.to_rank(rank, &message),
+            ToDaemon::ToRank { rank, message } => self.tell_rank(rank, &message),
             ToDaemon::Signal(signal) => {
                 if self.unborn.is_empty() {
                     self.signal_everyone(signal);
@@ -57,7 +53,8 @@ impl Daemon {
                 self.credit[place] += bytes as usize;
                 let stalled = std::mem::take(&mut self.stalled[place]);
                 let source = Source::Printed(stream);
-                self.ready.extend(stalled.into_iter().map(|local| (local, source)));
+                self.ready
+                    .extend(stalled.into_iter().map(|local| (local, source)));
                 Ok(())
             }
         }
@@ -188,7 +185,7 @@ impl Daemon {
         }
     }
 
-    fn to_rank(&mut self, rank: u32, message: &ToRank) -> io::Result<()> {
+    fn tell_rank(&mut self, rank: u32, message: &ToRank) -> io::Result<()> {
         if let Some(&local) = self.by_rank.get(&rank) {
             let child = &mut self.children[local];
             if child.control.is_some() {

@@ -287,7 +287,8 @@ impl Daemon {
             // One that was stopped shall hear it too.
             child.signal(Signal::CONT);
         }
-        self.kill_at.get_or_insert(Instant::now() + self.grace);
+        let kill_at = Instant::now() + self.grace;
+        self.kill_at.get_or_insert(kill_at);
     }
 
     fn kill_everyone(&mut self) {

@@ -161,7 +161,10 @@ impl Spawner {
         let path = Path::new(here).join(name);
         let is_path = name.contains('/');
         let mut missing = false;
-        let reason = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        let reason = match error
+            .raw_os_error()
+            .map(rustix::io::Errno::from_raw_os_error)
+        {
             Some(rustix::io::Errno::NOENT) if !Path::new(here).is_dir() => {
                 format!("the working directory {here} does not exist")
             }
