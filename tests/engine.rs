@@ -1,0 +1,700 @@
+//! The engine's protocol, each path once, as a story; and what a hostile peer can do to it.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
+
+use phalanx::base::ids::{Context, Epoch, Peer};
+use phalanx::engine::{
+    Action, BufferId, Capacity, Engine, EngineConfig, Envelope, Failure, Incoming, Landing, Mode,
+    Nonsense, OpenWork, Outgoing, Owner, Pattern, RecvId, Route, SendId, SendStart, collective,
+};
+use phalanx::wire::header::{Flags, Header, Kind};
+use proptest::prelude::*;
+
+const A: Peer = Peer(0);
+const B: Peer = Peer(1);
+const USER: Context = Context(16);
+const WINDOW: u64 = 16 * 1024;
+
+fn engine(me: Peer, size: u32) -> Engine {
+    Engine::new(EngineConfig {
+        me,
+        size,
+        epoch: Epoch(0),
+        route: Route {
+            eager_bytes_max: 1000,
+            pull: false,
+        },
+        unexpected_bytes_max: 0,
+    })
+}
+
+/// Two ranks and an instant network between them that loses no time and no order.
+struct Pair {
+    ends: [Engine; 2],
+    /// Frames that were transmitted, for the story to look at.
+    wire: Vec<(Peer, Header)>,
+    /// What was completed, and where.
+    done: Vec<(Peer, Action)>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self {
+            ends: [engine(A, 2), engine(B, 2)],
+            wire: Vec::new(),
+            done: Vec::new(),
+        }
+    }
+
+    fn send(&mut self, from: Peer, message: Outgoing) -> SendStart {
+        let start = self.ends[from.index()].send(message);
+        if let SendStart::Now(header) = start {
+            self.deliver(from, header);
+        }
+        start
+    }
+
+    fn later(&mut self, from: Peer, message: Outgoing) -> SendId {
+        match self.send(from, message) {
+            SendStart::Later(id) => id,
+            other => panic!("expected to go on later: {other:?}"),
+        }
+    }
+
+    fn deliver(&mut self, from: Peer, header: Header) {
+        self.wire.push((from, header));
+        let to = &mut self.ends[1 - from.index()];
+        let landing = to.arrive(from, &header).expect("sense");
+        to.landed(landing);
+    }
+
+    /// Performs everything until nothing happens any more.
+    fn run(&mut self) {
+        while let Some((me, action)) = self.step() {
+            match action {
+                Action::Transmit { header, .. } => self.deliver(me, header),
+                Action::TransmitPart { header, send, .. } => {
+                    self.deliver(me, header);
+                    self.ends[me.index()].part_sent(send, header.length);
+                }
+                Action::Pull { recv, .. } => self.ends[me.index()].pulled(recv, true),
+                other => self.done.push((me, other)),
+            }
+        }
+    }
+
+    fn step(&mut self) -> Option<(Peer, Action)> {
+        let a = self.ends[0].poll_action().map(|action| (A, action));
+        a.or_else(|| self.ends[1].poll_action().map(|action| (B, action)))
+    }
+
+    fn kinds(&mut self) -> Vec<(Peer, Kind)> {
+        self.wire
+            .drain(..)
+            .map(|(from, header)| (from, header.kind))
+            .collect()
+    }
+
+    fn received(&self) -> Vec<Result<u64, Failure>> {
+        let outcome = |(_, action): &(Peer, Action)| match action {
+            Action::RecvDone { outcome, .. } => Some(outcome.map(|envelope| envelope.tag)),
+            _ => None,
+        };
+        self.done.iter().filter_map(outcome).collect()
+    }
+
+    fn assert_idle(&self) {
+        for end in &self.ends {
+            assert_eq!(end.open_work(), OpenWork::default());
+        }
+    }
+}
+
+fn message(tag: u64, length: u64) -> Outgoing {
+    Outgoing {
+        to: B,
+        context: USER,
+        tag,
+        check: 7,
+        length,
+        mode: Mode::Standard,
+        buffer: BufferId(tag),
+        owner: Owner(tag),
+    }
+}
+
+fn from_a(tag: u64) -> Incoming {
+    Incoming {
+        pattern: Pattern {
+            context: USER,
+            source: Some(A),
+            tag: Some(tag),
+        },
+        check: 7,
+        capacity: Capacity::Growable,
+        buffer: BufferId(1000 + tag),
+        owner: Owner(tag),
+    }
+}
+
+fn header(kind: Kind, source: Peer) -> Header {
+    Header {
+        context: USER,
+        check: 7,
+        ..Header::new(kind, Epoch(0), source)
+    }
+}
+
+#[test]
+fn a_small_message_goes_out_at_once_and_lands_in_the_posted_buffer() {
+    let mut pair = Pair::new();
+    pair.ends[1].recv(from_a(1));
+    assert!(matches!(pair.send(A, message(1, 100)), SendStart::Now(_)));
+    pair.run();
+    assert_eq!(pair.received(), [Ok(1)]);
+    assert_eq!(pair.kinds(), [(A, Kind::Eager)]);
+    pair.assert_idle();
+}
+
+#[test]
+fn a_long_message_is_announced_and_streamed_when_asked_for() {
+    let mut pair = Pair::new();
+    pair.later(A, message(1, 2_500_000));
+    pair.run();
+    assert_eq!(pair.ends[1].unexpected_count(), 1);
+    pair.ends[1].recv(from_a(1));
+    pair.run();
+    let data = (A, Kind::Data);
+    assert_eq!(
+        pair.kinds(),
+        [(A, Kind::Request), (B, Kind::Clear), data, data, data]
+    );
+    assert_eq!(pair.received(), [Ok(1)]);
+    pair.assert_idle();
+}
+
+#[test]
+fn where_memory_can_be_read_the_receiver_reads_it() {
+    let mut pair = Pair::new();
+    pair.ends[0].set_route(
+        B,
+        Route {
+            eager_bytes_max: 0,
+            pull: true,
+        },
+    );
+    pair.ends[1].recv(from_a(1));
+    pair.later(A, message(1, 50));
+    pair.run();
+    assert_eq!(pair.kinds(), [(A, Kind::Request), (B, Kind::Finished)]);
+    pair.assert_idle();
+}
+
+#[test]
+fn a_pull_that_does_not_work_becomes_a_stream() {
+    let mut pair = Pair::new();
+    pair.ends[0].set_route(
+        B,
+        Route {
+            eager_bytes_max: 0,
+            pull: true,
+        },
+    );
+    pair.later(A, message(1, 50));
+    let recv = pair.ends[1].recv(from_a(1));
+    while let Some((me, action)) = pair.step() {
+        match action {
+            Action::Transmit { header, .. } => pair.deliver(me, header),
+            Action::Pull { recv: pulled, .. } => {
+                assert_eq!(pulled, recv);
+                pair.ends[1].pulled(recv, false);
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    pair.run();
+    assert_eq!(pair.received(), [Ok(1)]);
+    assert!(pair.kinds().ends_with(&[(B, Kind::Clear), (A, Kind::Data)]));
+    pair.assert_idle();
+}
+
+#[test]
+fn an_abandoned_pull_still_releases_its_sender() {
+    let mut pair = Pair::new();
+    pair.ends[0].set_route(
+        B,
+        Route {
+            eager_bytes_max: 0,
+            pull: true,
+        },
+    );
+    let recv = pair.ends[1].recv(from_a(1));
+    pair.later(A, message(1, 50));
+    let (_, request) = pair.step().unwrap();
+    let Action::Transmit { header, .. } = request else {
+        panic!("{request:?}")
+    };
+    pair.deliver(A, header);
+    pair.ends[1].abandon(recv);
+    pair.ends[1].pulled(recv, false);
+    let pull = pair.ends[1].poll_action();
+    assert!(matches!(pull, Some(Action::Pull { .. })));
+    pair.run();
+    assert!(pair.received().is_empty(), "nobody is told");
+    pair.assert_idle();
+}
+
+#[test]
+fn a_synchronous_send_of_nothing_waits_for_its_match() {
+    let mut pair = Pair::new();
+    pair.later(
+        A,
+        Outgoing {
+            mode: Mode::Synchronous,
+            ..message(1, 0)
+        },
+    );
+    pair.run();
+    assert!(pair.done.is_empty());
+    pair.ends[1].recv(from_a(1));
+    pair.run();
+    assert_eq!(pair.done.len(), 2);
+    assert_eq!(pair.kinds(), [(A, Kind::Request), (B, Kind::Finished)]);
+    pair.assert_idle();
+}
+
+#[test]
+fn a_flood_is_announced_then_held_and_flows_again_when_it_is_received() {
+    let mut pair = Pair::new();
+    let sends = 200;
+    let started: Vec<_> = (0..sends)
+        .map(|tag| pair.send(A, message(tag, 8)))
+        .collect();
+    pair.run();
+    let whole = started
+        .iter()
+        .filter(|start| matches!(start, SendStart::Now(_)))
+        .count() as u64;
+    assert_eq!(whole, WINDOW / (256 + 8));
+    assert_eq!(pair.ends[0].open_work().held as u64, sends - whole);
+    assert_eq!(pair.kinds().last(), Some(&(A, Kind::Starved)));
+    for tag in 0..sends {
+        pair.ends[1].recv(from_a(tag));
+        pair.run();
+    }
+    assert_eq!(pair.received(), (0..sends).map(Ok).collect::<Vec<_>>());
+    pair.assert_idle();
+}
+
+#[test]
+fn the_last_message_of_a_flood_can_be_received_first() {
+    let mut pair = Pair::new();
+    for tag in 0..1000 {
+        pair.send(A, message(tag, 8));
+    }
+    pair.run();
+    for tag in (0..1000).rev() {
+        pair.ends[1].recv(from_a(tag));
+        pair.run();
+    }
+    assert_eq!(pair.received(), (0..1000).rev().map(Ok).collect::<Vec<_>>());
+    pair.assert_idle();
+}
+
+#[test]
+fn a_probe_makes_a_starving_peer_announce_more() {
+    let mut pair = Pair::new();
+    for tag in 0..200 {
+        pair.send(A, message(tag, 8));
+    }
+    pair.run();
+    let pattern = from_a(199).pattern;
+    assert_eq!(pair.ends[1].probe(&pattern), None);
+    pair.run();
+    assert_eq!(
+        pair.ends[1].probe(&pattern).map(|found| found.tag),
+        Some(199)
+    );
+}
+
+#[test]
+fn a_rank_in_a_barrier_or_waiting_for_others_does_not_feed_a_flood() {
+    let mut receiver = engine(B, 3);
+    let barrier = Pattern {
+        context: USER.collective(),
+        source: Some(A),
+        tag: Some(collective::tag(0, 0)),
+    };
+    let another = Pattern {
+        context: USER,
+        source: Some(Peer(2)),
+        tag: None,
+    };
+    for pattern in [barrier, another] {
+        receiver.recv(Incoming {
+            pattern,
+            ..from_a(0)
+        });
+    }
+    receiver.arrive(A, &header(Kind::Starved, A)).unwrap();
+    assert_eq!(receiver.poll_action(), None);
+    receiver.recv(from_a(3));
+    assert!(receiver.poll_action().is_some(), "now it asks");
+}
+
+#[test]
+fn a_barrier_passes_a_flood() {
+    let mut pair = Pair::new();
+    for tag in 0..200 {
+        pair.send(A, message(tag, 8));
+    }
+    let context = USER.collective();
+    let tag = collective::tag(0, 0);
+    pair.ends[1].collective_begins(context, 0, 7);
+    let pattern = Pattern {
+        context,
+        source: Some(A),
+        tag: Some(tag),
+    };
+    pair.ends[1].recv(Incoming {
+        pattern,
+        ..from_a(0)
+    });
+    pair.later(
+        A,
+        Outgoing {
+            context,
+            tag,
+            ..message(500, 8)
+        },
+    );
+    pair.run();
+    assert_eq!(pair.received(), [Ok(tag)]);
+}
+
+#[test]
+fn a_withdrawn_announcement_is_never_received_and_its_credit_comes_back() {
+    let mut pair = Pair::new();
+    for _ in 0..1000 {
+        let id = pair.later(A, message(1, 5000));
+        pair.run();
+        assert_eq!(pair.ends[0].withdraw(id), None);
+        pair.run();
+        assert_eq!(pair.ends[1].unexpected_count(), 0);
+    }
+    pair.assert_idle();
+}
+
+#[test]
+fn withdrawn_while_held_leaves_no_trace() {
+    let mut pair = Pair::new();
+    for tag in 0..63 {
+        pair.send(A, message(tag, 8));
+    }
+    for _ in 0..1000 {
+        let id = pair.later(A, message(99, 8));
+        assert_eq!(pair.ends[0].withdraw(id), None);
+    }
+    assert_eq!(pair.ends[0].open_work().held, 1, "the last of the flood");
+}
+
+#[test]
+fn a_withdrawal_that_comes_too_late_keeps_the_rest_readable() {
+    let mut pair = Pair::new();
+    pair.ends[1].recv(from_a(1));
+    let id = pair.later(A, message(1, 5000));
+    while pair
+        .wire
+        .last()
+        .is_none_or(|(_, header)| header.kind != Kind::Clear)
+    {
+        let (me, action) = pair.step().unwrap();
+        let Action::Transmit { header, .. } = action else {
+            panic!("{action:?}")
+        };
+        pair.deliver(me, header);
+    }
+    pair.ends[0].part_sent(id, 2000);
+    let rest = pair.ends[0]
+        .withdraw(id)
+        .expect("its last part is under way");
+    assert_eq!(
+        (rest.buffer, rest.offset, rest.length),
+        (BufferId(1), 2000, 3000)
+    );
+    pair.run();
+    assert_eq!(
+        pair.received(),
+        [Ok(1)],
+        "in full, and no word of a withdrawal"
+    );
+    pair.assert_idle();
+}
+
+#[test]
+fn a_withdrawal_that_crosses_the_answer_ends_the_receive() {
+    let mut pair = Pair::new();
+    let id = pair.later(A, message(1, 5000));
+    pair.run();
+    pair.ends[1].recv(from_a(1));
+    assert_eq!(pair.ends[0].withdraw(id), None);
+    pair.run();
+    let outcomes = pair.received();
+    assert!(matches!(
+        outcomes[..],
+        [Err(Failure::Withdrawn(Envelope { tag: 1, .. }))]
+    ));
+    pair.assert_idle();
+}
+
+#[test]
+fn nothing_overtakes_an_action_that_waits() {
+    let mut sender = engine(A, 2);
+    let SendStart::Later(_) = sender.send(message(1, 5000)) else {
+        panic!("too long")
+    };
+    let SendStart::Later(second) = sender.send(message(2, 8)) else {
+        panic!("would overtake")
+    };
+    let first = sender.poll_action();
+    assert!(matches!(first, Some(Action::Transmit { header, .. }) if header.tag == 1));
+    let next = sender.poll_action();
+    assert!(
+        matches!(next, Some(Action::Transmit { header, body: Some(_), .. }) if header.tag == 2)
+    );
+    let done = sender.poll_action();
+    assert!(matches!(done, Some(Action::SendDone { send, outcome: Ok(()), .. }) if send == second));
+}
+
+#[test]
+fn a_death_ends_what_needs_the_dead_and_keeps_what_arrived() {
+    let mut pair = Pair::new();
+    pair.send(A, message(1, 8));
+    pair.later(A, message(2, 5000));
+    pair.run();
+    pair.ends[1].recv(from_a(3));
+    let survivor = &mut pair.ends[1];
+    survivor.peer_gone(A, false);
+    survivor.recv(from_a(1));
+    survivor.recv(from_a(2));
+    assert_eq!(
+        survivor.arrive(A, &header(Kind::Request, A)),
+        Ok(Landing::Nothing)
+    );
+    assert_eq!(
+        survivor.send(Outgoing {
+            to: A,
+            ..message(9, 8)
+        }),
+        SendStart::Gone
+    );
+    pair.done.clear();
+    while let Some(action) = pair.ends[1].poll_action() {
+        pair.done.push((B, action));
+    }
+    let gone = Err(Failure::PeerGone(A));
+    assert_eq!(pair.received(), [gone, Ok(1), gone]);
+    assert_eq!(pair.ends[1].open_work(), OpenWork::default());
+}
+
+#[test]
+fn nothing_is_delivered_for_a_message_of_no_bytes() {
+    let mut pair = Pair::new();
+    pair.send(A, message(1, 0));
+    pair.ends[1].recv(from_a(1));
+    pair.run();
+    assert!(matches!(pair.done[..], [(B, Action::RecvDone { .. })]));
+}
+
+#[test]
+fn collectives_that_do_not_match_are_told_at_the_first_frame() {
+    let context = USER.collective();
+    let frame = Header {
+        context,
+        tag: collective::tag(4, 0),
+        ..header(Kind::Eager, A)
+    };
+    let mut early = engine(B, 2);
+    early.arrive(A, &frame).unwrap();
+    early.collective_begins(context, 4, 8);
+    let mut late = engine(B, 2);
+    late.collective_begins(context, 4, 8);
+    late.arrive(A, &frame).unwrap();
+    for engine in [&mut early, &mut late] {
+        let Some(Action::Mismatch(mismatch)) = engine.poll_action() else {
+            panic!("unnoticed")
+        };
+        assert_eq!((mismatch.ours, mismatch.theirs, mismatch.peer), (8, 7, A));
+    }
+}
+
+#[test]
+fn collectives_that_never_begin_are_not_remembered_for_ever() {
+    let mut receiver = engine(B, 2);
+    let context = USER.collective();
+    for sequence in 0..1000 {
+        let tag = collective::tag(sequence, 0);
+        let request = Header {
+            context,
+            tag,
+            token: 5,
+            ..header(Kind::Request, A)
+        };
+        receiver.arrive(A, &request).unwrap();
+        let withdrawn = Header {
+            token: 5,
+            ..header(Kind::Withdrawn, A)
+        };
+        receiver.arrive(A, &withdrawn).unwrap();
+    }
+    assert_eq!(receiver.open_work(), OpenWork::default());
+}
+
+#[test]
+fn announcements_beyond_credit_and_grants_are_nonsense() {
+    let mut receiver = engine(B, 2);
+    let request = Header {
+        length: 9,
+        ..header(Kind::Request, A)
+    };
+    assert_eq!(receiver.arrive(A, &request), Err(Nonsense::Unpaid));
+    let paid = Header {
+        flags: Flags::CHARGED,
+        ..request
+    };
+    assert_eq!(receiver.arrive(A, &paid), Ok(Landing::Nothing));
+    assert_eq!(receiver.arrive(A, &paid), Err(Nonsense::Repeated(0)));
+    let context = USER.collective();
+    let refused = (1..).find(|token| {
+        let uncharged = Header {
+            context,
+            token: *token,
+            ..request
+        };
+        receiver.arrive(A, &uncharged).is_err()
+    });
+    assert_eq!(refused, Some((1 << 16) + 1));
+}
+
+/// Any word from a hostile peer, with numbers that are likely to hit something.
+fn words() -> impl Strategy<Value = (u8, u8, bool, u64, u64, u64, u64)> {
+    let number = || {
+        prop_oneof![
+            0..4_u64,
+            (0..4_u64).prop_map(|low| (1 << 32) | low),
+            Just(1000),
+            Just(WINDOW),
+            Just(i64::MAX as u64),
+            Just(u64::MAX),
+            any::<u64>(),
+        ]
+    };
+    (
+        1..10_u8,
+        0..8_u8,
+        any::<bool>(),
+        number(),
+        number(),
+        number(),
+        number(),
+    )
+}
+
+fn hostile(word: (u8, u8, bool, u64, u64, u64, u64)) -> Header {
+    let (kind, flags, collective, tag, length, token, place) = word;
+    let mut bytes = header(Kind::Eager, A).encode();
+    bytes[0] = kind;
+    bytes[1] = flags;
+    let kind = Header::decode(&bytes).unwrap().kind;
+    let context = if collective { USER.collective() } else { USER };
+    let check = tag % 3;
+    Header {
+        flags: Flags(flags),
+        context,
+        tag,
+        length,
+        check,
+        token,
+        place,
+        ..header(kind, A)
+    }
+}
+
+/// What the program does between two words of the peer.
+fn live(engine: &mut Engine, choice: u64, recvs: &mut Vec<RecvId>, sends: &mut Vec<SendId>) {
+    let tag = choice % 4;
+    match choice % 7 {
+        0 => recvs.push(engine.recv(from_a(tag))),
+        1 => {
+            let pattern = Pattern {
+                context: USER,
+                source: None,
+                tag: None,
+            };
+            recvs.push(engine.recv(Incoming {
+                pattern,
+                ..from_a(0)
+            }));
+        }
+        2 => {
+            let start = engine.send(Outgoing {
+                to: A,
+                ..message(tag, choice % 5000)
+            });
+            if let SendStart::Later(id) = start {
+                sends.push(id);
+            }
+        }
+        3 => drop(sends.pop().map(|id| engine.withdraw(id))),
+        4 => drop(recvs.pop().map(|id| engine.abandon(id))),
+        5 => drop(engine.probe(&Pattern {
+            context: USER,
+            source: Some(A),
+            tag: None,
+        })),
+        _ => {
+            let context = USER.collective();
+            engine.collective_begins(context, choice % 3, choice % 2);
+            engine.collective_ends(context, choice % 2);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_sequence_of_words_confuses_an_engine(
+        words in proptest::collection::vec((words(), any::<u64>()), 1..200),
+        dies in any::<bool>(),
+    ) {
+        let mut engine = engine(B, 3);
+        let (mut recvs, mut sends) = (Vec::new(), Vec::new());
+        for (word, choice) in words {
+            live(&mut engine, choice, &mut recvs, &mut sends);
+            if let Ok(landing) = engine.arrive(A, &hostile(word)) {
+                engine.landed(landing);
+            }
+            while let Some(action) = engine.poll_action() {
+                match action {
+                    Action::Pull { recv, .. } => engine.pulled(recv, choice % 2 == 0),
+                    Action::TransmitPart { send, header, .. } => {
+                        engine.part_sent(send, header.length);
+                    }
+                    _ => {}
+                }
+            }
+            let open = engine.open_work();
+            prop_assert!(open.unexpected <= 1000 && open.announced <= 1000, "{open:?}");
+            prop_assert!(open.collectives <= open.unexpected + 3, "{open:?}");
+            prop_assert!(engine.credit_state(A).0 <= WINDOW);
+        }
+        if dies {
+            engine.peer_gone(A, true);
+            sends.clear();
+            while engine.poll_action().is_some() {}
+            let open = engine.open_work();
+            prop_assert_eq!((open.sends, open.receives, open.posted_counts), (0, 0, 0));
+        }
+    }
+}
