@@ -4,6 +4,7 @@
 //! `PHALANX_SEED=17 cargo test --test simulation` runs that one alone, and `PHALANX_SEEDS=10000` more of
 //! them.
 #![allow(
+    clippy::needless_range_loop,
     missing_docs,
     unreachable_pub,
     clippy::unwrap_used,

@@ -172,25 +172,20 @@ impl Simulation {
             || alive.iter().any(|rank| self.network.act(*rank))
             || alive.iter().any(|rank| self.advance(*rank))
             || alive.iter().any(|rank| self.notice(*rank))
+            // A probe that found nothing may have asked for more.
+            || alive.iter().any(|rank| self.network.act(*rank))
     }
 
     /// After deaths a program may wait for what will never come: gives that up. Also takes what nobody
     /// has asked for. Without deaths, to wait here is a failure of the engine.
     fn rescue(&mut self) -> bool {
+        assert!(self.deadly || !self.is_waiting(), "waits for ever");
         let mut moved = false;
         for rank in 0..self.programs.len() {
             let node = &mut self.network.nodes[rank];
             if !node.alive {
                 continue;
             }
-            let program = &self.programs[rank];
-            let step = program.steps.get(program.at);
-            assert!(
-                self.deadly || step.is_none(),
-                "rank {rank} waits for ever in {step:?} of {}: {:?}",
-                program.steps.len(),
-                node.engine
-            );
             for owner in node.judge.posted() {
                 assert!(node.cancel(owner));
                 moved = true;
@@ -207,6 +202,30 @@ impl Simulation {
             }
         }
         moved
+    }
+
+    /// Whether any program is not at its end; says where.
+    fn is_waiting(&self) -> bool {
+        let mut waiting = false;
+        for (rank, program) in self.programs.iter().enumerate() {
+            let node = &self.network.nodes[rank];
+            if let Some(step) = program.steps.get(program.at).filter(|_| !self.deadly) {
+                waiting = true;
+                let open = node.recvs.iter().filter(|recv| recv.fate == RecvFate::Open);
+                eprintln!(
+                    "rank {rank} waits in {step:?}, for {:?}, has sends {:?}, leftovers {:?}; {:?}",
+                    open.map(|recv| (
+                        recv.incoming.pattern,
+                        node.judge.pairs.get(&recv.incoming.owner.0)
+                    ))
+                    .collect::<Vec<_>>(),
+                    node.sends.keys(),
+                    node.leftovers,
+                    node.engine.open_work(),
+                );
+            }
+        }
+        waiting
     }
 
     /// Does a rank's next step, if it does not have to wait.
