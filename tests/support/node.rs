@@ -218,36 +218,47 @@ impl Node {
             }
             _ => {}
         }
-        let room = match incoming.capacity {
-            Capacity::Fixed(bytes) => bytes,
-            Capacity::Growable => u64::MAX,
-        };
-        let due = if incoming.check != message.check {
-            Err(Failure::Type { envelope: expected })
-        } else if message.length > room {
-            Err(Failure::Truncated {
-                envelope: expected,
-                capacity: room,
-            })
-        } else {
-            Ok(expected)
-        };
-        assert_eq!(
-            outcome, due,
-            "{incoming:?} got message {serial} {message:?}"
+        check_message(serial, message, &incoming, outcome, &bytes);
+    }
+}
+
+fn check_message(
+    serial: usize,
+    message: Message,
+    incoming: &Incoming,
+    outcome: Result<Envelope, Failure>,
+    bytes: &[u8],
+) {
+    let expected = envelope(message);
+    let room = match incoming.capacity {
+        Capacity::Fixed(bytes) => bytes,
+        Capacity::Growable => u64::MAX,
+    };
+    let due = if incoming.check != message.check {
+        Err(Failure::Type { envelope: expected })
+    } else if message.length > room {
+        Err(Failure::Truncated {
+            envelope: expected,
+            capacity: room,
+        })
+    } else {
+        Ok(expected)
+    };
+    assert_eq!(
+        outcome, due,
+        "{incoming:?} got message {serial} {message:?}"
+    );
+    if !matches!(due, Err(Failure::Type { .. })) {
+        let taken = message.length.min(room) as usize;
+        let sent = payload(serial, message.length);
+        assert!(
+            bytes[..taken] == sent[..taken],
+            "message {serial} {message:?} is damaged"
         );
-        if !matches!(due, Err(Failure::Type { .. })) {
-            let taken = message.length.min(room) as usize;
-            let sent = payload(serial, message.length);
-            assert!(
-                bytes[..taken] == sent[..taken],
-                "message {serial} {message:?} is damaged"
-            );
-            assert!(
-                bytes[taken..].iter().take(64).all(|byte| *byte == 0xEE),
-                "written beyond the message"
-            );
-        }
+        assert!(
+            bytes[taken..].iter().take(64).all(|byte| *byte == 0xEE),
+            "written beyond the message"
+        );
     }
 }
 
