@@ -487,3 +487,118 @@ impl fmt::Display for Selection {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Operation<'_> = Operation::Allreduce {
+        count: 1_000_000,
+        commutative: true,
+    };
+    const LONG_ORDERED: Operation<'_> = Operation::Allreduce {
+        count: 1_000_000,
+        commutative: false,
+    };
+    const SHORT: Operation<'_> = Operation::Allreduce {
+        count: 1,
+        commutative: true,
+    };
+
+    #[test]
+    fn defaults_depend_on_length_order_and_crowd() {
+        let selection = Selection::default();
+        assert_eq!(selection.choose(&SHORT, 8, 8).name, "recursive_doubling");
+        assert_eq!(selection.choose(&LONG, 8, 8).name, "circulant");
+        assert_eq!(selection.choose(&LONG_ORDERED, 8, 8).name, "dual_root");
+        assert_eq!(selection.choose(&LONG, 4, 8).name, "ring");
+        assert_eq!(selection.crowded(true).choose(&SHORT, 8, 8).name, "tree");
+    }
+
+    #[test]
+    fn forced_algorithms_are_taken_where_they_are_valid() {
+        let selection =
+            Selection::force(" allreduce = Ring ,, bcast=scatter-allgather").expect("valid");
+        assert_eq!(selection.choose(&SHORT, 8, 8).name, "ring");
+        assert_eq!(selection.choose(&LONG_ORDERED, 8, 8).name, "dual_root");
+        let bcast = Operation::Bcast { root: 0, count: 1 };
+        assert_eq!(selection.choose(&bcast, 2, 1).name, "scatter_allgather");
+        assert_eq!(
+            selection.choose(&Operation::Barrier, 2, 1).name,
+            "dissemination"
+        );
+    }
+
+    #[test]
+    fn errors_name_what_there_is() {
+        let message = |text: &str| Selection::force(text).expect_err(text).to_string();
+        assert!(message("allreduce=rung").contains("circulant, ring, dual_root"));
+        assert!(message("allreduce=rung").contains("\"rung\""));
+        assert!(message("allredoce=ring").contains("allreduce, scan"));
+        assert!(message("ring").contains("operation=algorithm"));
+        assert!(message("scan=linear,scan=linear").contains("scan is given twice"));
+        assert!(
+            message("bcast=ring").contains("binomial"),
+            "of another kind"
+        );
+    }
+
+    #[test]
+    fn added_rules_come_before_the_defaults() {
+        let rule = Rule::new(&allreduce::tree::ALGORITHM, "measured")
+            .ranks(8, 8)
+            .up_to(64);
+        let selection = Selection::default().rule(rule);
+        assert_eq!(selection.choose(&SHORT, 8, 8).name, "tree");
+        assert_eq!(selection.choose(&SHORT, 9, 8).name, "recursive_doubling");
+        assert_eq!(selection.choose(&SHORT, 8, 80).name, "recursive_doubling");
+    }
+
+    #[test]
+    fn the_table_is_printed() {
+        let text = Selection::force("allreduce=ring")
+            .expect("valid")
+            .crowded(true)
+            .to_string();
+        for kind in Kind::ALL {
+            assert!(
+                text.lines().any(|line| line.starts_with(kind.name())),
+                "{kind}"
+            );
+            for rule in defaults(kind) {
+                assert_eq!(rule.algorithm.kind, kind);
+                assert!(text.contains(rule.reason), "{}", rule.reason);
+            }
+        }
+        let line = text
+            .lines()
+            .find(|line| line.ends_with("forced"))
+            .expect("forced");
+        assert!(line.starts_with("allreduce") && line.contains("ring"));
+        assert!(text.contains("<= 32 KiB") && text.contains(">= 4 MiB") && text.contains("3 .. 4"));
+        assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
+    }
+
+    #[test]
+    fn the_last_default_of_each_kind_applies_to_everything() {
+        for kind in Kind::ALL {
+            let last = defaults(kind).last().expect("a rule");
+            assert!(
+                last.ranks_max == usize::MAX && last.bytes_max == usize::MAX,
+                "{kind}"
+            );
+            assert!(
+                last.ranks_min == 1 && last.bytes_min == 0 && !last.crowded_only,
+                "{kind}"
+            );
+            assert!(!last.algorithm.commutative_only, "{kind}");
+        }
+    }
+
+    #[test]
+    fn names_are_parsed_as_they_are_shown() {
+        for kind in Kind::ALL {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+    }
+}

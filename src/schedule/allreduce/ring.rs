@@ -40,7 +40,9 @@ fn build(builder: &mut Builder, count: usize) {
         let received = builder.receive(previous, spare, step as u32, &[free[slot]]);
         // The block that was given away had its last change in `ready`; this one is another.
         ready = builder.reduce(spare, blocks.one(whole, home), Order::IntoFrom, &[received]);
-        free[slot] = ready;
+        if ready.is_some() {
+            free[slot] = ready;
+        }
     }
     // This rank now has the combination of the block after its own.
     for step in 0..size - 1 {

@@ -20,7 +20,7 @@ pub(crate) static ALGORITHM: Algorithm = Algorithm {
 };
 
 fn build(builder: &mut Builder) {
-    let nothing = Span::input(0);
+    let nothing = Span::output(0);
     let (mut sent, mut heard) = (Id::NONE, Id::NONE);
     for round in 0..ceil_log2(builder.size) {
         let (to, from) = (builder.right(1 << round), builder.left(1 << round));

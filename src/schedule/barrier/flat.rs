@@ -18,7 +18,7 @@ pub(crate) static ALGORITHM: Algorithm = Algorithm {
 };
 
 fn build(builder: &mut Builder) {
-    let nothing = Span::input(0);
+    let nothing = Span::output(0);
     if builder.rank == 0 {
         let others = 1..builder.size;
         let heard: Vec<_> = others

@@ -1,0 +1,668 @@
+//! Every collective algorithm, run by the interpreter on all ranks in memory: 1 to 33 ranks, odd counts
+//! and roots, operators that do not commute, random orders of events.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use phalanx::schedule::interpret::{Delivery, Job, Memory};
+use phalanx::schedule::{
+    ALGORITHMS, Algorithm, Counts, Kind, Operation, Schedule, Selection, Step, build,
+};
+use proptest::prelude::*;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+const RANKS_MAX: usize = 33;
+/// Makes segments of two elements.
+const BIG_ELEMENT_BYTES: usize = phalanx::schedule::SEGMENT_BYTES / 2;
+
+/// An element that knows where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Value {
+    /// What `source` has for `target`.
+    Block {
+        source: usize,
+        target: usize,
+        index: usize,
+    },
+    /// The contributions of these ranks, combined in rank order: an operator that does not commute.
+    Ordered {
+        first: usize,
+        last: usize,
+        index: usize,
+    },
+    /// The contributions of these ranks, a bit for each, combined in any order.
+    Any { ranks: u64, index: usize },
+    /// Operands that may not meet.
+    Broken,
+}
+
+use Value::{Any, Block, Broken, Ordered};
+
+impl Value {
+    fn combine(&self, right: &Self) -> Self {
+        match (*self, *right) {
+            (
+                Ordered { first, last, index },
+                Ordered {
+                    first: next,
+                    last: end,
+                    index: other,
+                },
+            ) if last + 1 == next && index == other => Ordered {
+                first,
+                last: end,
+                index,
+            },
+            (
+                Any { ranks, index },
+                Any {
+                    ranks: more,
+                    index: other,
+                },
+            ) if ranks & more == 0 && index == other => Any {
+                ranks: ranks | more,
+                index,
+            },
+            _ => Broken,
+        }
+    }
+
+    /// The combination of the contributions of `ranks`.
+    fn of(ranks: std::ops::Range<usize>, index: usize, commutative: bool) -> Self {
+        if commutative {
+            Any {
+                ranks: ranks.fold(0, |bits, rank| bits | 1 << rank),
+                index,
+            }
+        } else {
+            Ordered {
+                first: ranks.start,
+                last: ranks.end - 1,
+                index,
+            }
+        }
+    }
+}
+
+/// What a rank brings to the operation.
+fn brought(operation: &Operation<'_>, rank: usize, size: usize) -> Memory<Value> {
+    let commutative = operation.commutative();
+    let own = |length: usize| -> Vec<_> {
+        (0..length)
+            .map(|index| Some(Value::of(rank..rank + 1, index, commutative)))
+            .collect()
+    };
+    let blocks = |lengths: &[usize]| -> Vec<_> {
+        let elements = lengths.iter().enumerate().flat_map(|(target, length)| {
+            (0..*length).map(move |index| {
+                Some(Block {
+                    source: rank,
+                    target,
+                    index,
+                })
+            })
+        });
+        elements.collect()
+    };
+    let input_length = operation.input_length(rank, size);
+    let output_length = operation.output_length(rank, size);
+    let nothing = vec![None; output_length];
+    let (input, output) = match *operation {
+        Operation::Barrier => (vec![], vec![]),
+        Operation::Bcast { root, count } if rank == root => (vec![], blocks(&[count])),
+        Operation::Bcast { .. } => (vec![], nothing),
+        Operation::Reduce { count, .. } => (own(count), nothing),
+        Operation::ReduceScatter { .. } => (own(input_length), nothing),
+        Operation::Allreduce { count, .. } => (vec![], own(count)),
+        Operation::Scan { count } | Operation::Exscan { count } => {
+            let contribution = |index| Some(Value::of(rank..rank + 1, index, false));
+            (vec![], (0..count).map(contribution).collect())
+        }
+        Operation::Gather { .. } | Operation::Gatherv { .. } | Operation::Allgather { .. } => {
+            (blocks(&[input_length]), nothing)
+        }
+        Operation::Scatter { count, .. } if input_length > 0 => {
+            (blocks(&vec![count; size]), nothing)
+        }
+        Operation::Scatterv { root, all, .. } if rank == root => {
+            (blocks(all.expect("counts at the root")), nothing)
+        }
+        Operation::Scatter { .. } | Operation::Scatterv { .. } => (vec![], nothing),
+        Operation::Alltoall { count } => (blocks(&vec![count; size]), nothing),
+        Operation::Alltoallv { sends, .. } => (blocks(sends), nothing),
+    };
+    assert_eq!((input.len(), output.len()), (input_length, output_length));
+    Memory { input, output }
+}
+
+/// What the rank must have in its output in the end.
+fn wanted(operation: &Operation<'_>, rank: usize, size: usize) -> Vec<Value> {
+    let commutative = operation.commutative();
+    let combined = |ranks: std::ops::Range<usize>, commutative, start: usize, length: usize| {
+        (start..start + length)
+            .map(|index| Value::of(ranks.clone(), index, commutative))
+            .collect::<Vec<_>>()
+    };
+    let from = |source: usize, target: usize, length: usize| {
+        (0..length).map(move |index| Block {
+            source,
+            target,
+            index,
+        })
+    };
+    let own = operation.output_length(rank, size);
+    match *operation {
+        Operation::Barrier => vec![],
+        Operation::Bcast { root, count } => from(root, 0, count).collect(),
+        Operation::Reduce { .. } | Operation::Allreduce { .. } => {
+            combined(0..size, commutative, 0, own)
+        }
+        Operation::Scan { count } => combined(0..rank + 1, false, 0, count),
+        Operation::Exscan { count } => combined(0..rank.max(1), false, 0, count),
+        Operation::ReduceScatter { counts, .. } => {
+            let start = (0..rank).map(|rank| counts.of(rank)).sum();
+            combined(0..size, commutative, start, own)
+        }
+        Operation::Gather { root, .. } if rank != root => vec![],
+        Operation::Gather { count, .. } => (0..size).flat_map(|r| from(r, 0, count)).collect(),
+        Operation::Gatherv { all, .. } => {
+            let all = all.unwrap_or_default().iter().enumerate();
+            all.flat_map(|(source, count)| from(source, 0, *count))
+                .collect()
+        }
+        Operation::Scatter { root, .. } | Operation::Scatterv { root, .. } => {
+            from(root, rank, own).collect()
+        }
+        Operation::Allgather { counts } => (0..size)
+            .flat_map(|source| from(source, 0, counts.of(source)))
+            .collect(),
+        Operation::Alltoall { count } => (0..size).flat_map(|s| from(s, rank, count)).collect(),
+        Operation::Alltoallv { receives, .. } => {
+            let all = receives.iter().enumerate();
+            all.flat_map(|(source, count)| from(source, rank, *count))
+                .collect()
+        }
+    }
+}
+
+/// Builds the schedules of all ranks, lets the interpreter check them, runs them, and compares.
+fn verify(algorithm: &Algorithm, operations: &[Operation<'_>], element_bytes: usize) {
+    let size = operations.len();
+    let case = || {
+        let first = operations[0];
+        format!(
+            "{} {} on {size} ranks: {first:?}",
+            algorithm.kind, algorithm.name
+        )
+    };
+    let schedules: Vec<Schedule> = (0..size)
+        .map(|rank| algorithm.build(&operations[rank], rank, size, element_bytes))
+        .collect();
+    let lengths: Vec<_> = (0..size)
+        .map(|rank| {
+            let operation = &operations[rank];
+            (
+                operation.input_length(rank, size),
+                operation.output_length(rank, size),
+            )
+        })
+        .collect();
+    let job = Job::new(&schedules, &lengths).unwrap_or_else(|fault| panic!("{}: {fault}", case()));
+    if algorithm.kind == Kind::Barrier {
+        assert!(everyone_hears_of_everyone(&schedules), "{}", case());
+    } else {
+        let empty = |step: &Step| match step {
+            Step::Send { from: span, .. } | Step::Receive { into: span, .. } => span.length == 0,
+            _ => false,
+        };
+        let found = schedules
+            .iter()
+            .flat_map(|schedule| &schedule.steps)
+            .find(|step| empty(step));
+        assert_eq!(found, None, "an empty message in {}", case());
+    }
+    let memories: Vec<_> = (0..size)
+        .map(|rank| brought(&operations[rank], rank, size))
+        .collect();
+    for (seed, delivery) in [(1, Delivery::Synchronous), (2, Delivery::Mixed)] {
+        let mut random = SmallRng::seed_from_u64(seed * 1000 + size as u64);
+        let ends = job
+            .run(memories.clone(), Value::combine, delivery, |n| {
+                random.random_range(0..n)
+            })
+            .unwrap_or_else(|fault| panic!("{}, seed {seed}: {fault}", case()));
+        for (rank, end) in ends.iter().enumerate() {
+            let wanted = wanted(&operations[rank], rank, size).into_iter().map(Some);
+            assert!(
+                end.output.iter().copied().eq(wanted),
+                "{}, seed {seed}, rank {rank} has {:?}",
+                case(),
+                end.output
+            );
+            assert_eq!(end.input, memories[rank].input, "{}", case());
+        }
+    }
+}
+
+/// Whether each rank, when it has done all its steps, can only have done them after all ranks began.
+fn everyone_hears_of_everyone(schedules: &[Schedule]) -> bool {
+    let everyone = (0..schedules.len()).fold(0u64, |bits, rank| bits | 1 << rank);
+    let mut known: Vec<Vec<u64>> = schedules
+        .iter()
+        .enumerate()
+        .map(|(rank, schedule)| vec![1 << rank; schedule.steps.len()])
+        .collect();
+    loop {
+        let before = known.clone();
+        for (rank, schedule) in schedules.iter().enumerate() {
+            for (number, step) in schedule.steps.iter().enumerate() {
+                for &earlier in schedule.after.of(number) {
+                    known[rank][number] |= known[rank][earlier as usize];
+                }
+                if let Step::Receive { from, round, .. } = *step {
+                    let is_send = |other: &Step| matches!(other, Step::Send { to, round: r, .. } if *to == rank && *r == round);
+                    let send = schedules[from]
+                        .steps
+                        .iter()
+                        .position(is_send)
+                        .expect("matched");
+                    known[rank][number] |= known[from][send];
+                }
+            }
+        }
+        if known == before {
+            break;
+        }
+    }
+    known
+        .iter()
+        .enumerate()
+        .all(|(rank, steps)| steps.iter().fold(1 << rank, |bits, step| bits | step) == everyone)
+}
+
+/// The counts of each rank for the operations where they differ: uneven, with zeros.
+fn uneven(size: usize, count: usize) -> Vec<usize> {
+    (0..size)
+        .map(|rank| (rank * 7 + count) % (count + 2))
+        .collect()
+}
+
+/// The operation of each rank in one case; several cases where the operator matters.
+fn with_cases(
+    kind: Kind,
+    size: usize,
+    root: usize,
+    count: usize,
+    mut verify: impl FnMut(&[Operation<'_>]),
+) {
+    let all = uneven(size, count);
+    let counts = Counts::Each(&all);
+    let equal = Counts::Equal(count);
+    // What rank `source` sends to `target` in alltoallv.
+    let between = |source: usize, target: usize| (source * 3 + target * 5 + count) % (count + 2);
+    let mut same = |operation: Operation<'_>| verify(&vec![operation; size]);
+    match kind {
+        Kind::Barrier => same(Operation::Barrier),
+        Kind::Bcast => same(Operation::Bcast { root, count }),
+        Kind::Scan => same(Operation::Scan { count }),
+        Kind::Exscan => same(Operation::Exscan { count }),
+        Kind::Gather => same(Operation::Gather { root, count }),
+        Kind::Scatter => same(Operation::Scatter { root, count }),
+        Kind::Allgather => same(Operation::Allgather { counts: equal }),
+        Kind::Allgatherv => same(Operation::Allgather { counts }),
+        Kind::Alltoall => same(Operation::Alltoall { count }),
+        Kind::Reduce | Kind::Allreduce | Kind::ReduceScatterBlock | Kind::ReduceScatter => {
+            for commutative in [true, false] {
+                same(match kind {
+                    Kind::Reduce => Operation::Reduce {
+                        root,
+                        count,
+                        commutative,
+                    },
+                    Kind::Allreduce => Operation::Allreduce { count, commutative },
+                    Kind::ReduceScatter => Operation::ReduceScatter {
+                        counts,
+                        commutative,
+                    },
+                    _ => Operation::ReduceScatter {
+                        counts: equal,
+                        commutative,
+                    },
+                });
+            }
+        }
+        Kind::Gatherv | Kind::Scatterv => {
+            let operation = |rank: usize| {
+                let (own, all) = (all[rank], (rank == root).then_some(&all[..]));
+                match kind {
+                    Kind::Gatherv => Operation::Gatherv { root, own, all },
+                    _ => Operation::Scatterv { root, own, all },
+                }
+            };
+            verify(&(0..size).map(operation).collect::<Vec<_>>());
+        }
+        Kind::Alltoallv => {
+            let sends: Vec<Vec<_>> = (0..size)
+                .map(|rank| (0..size).map(|peer| between(rank, peer)).collect())
+                .collect();
+            let receives: Vec<Vec<_>> = (0..size)
+                .map(|rank| (0..size).map(|peer| between(peer, rank)).collect())
+                .collect();
+            let operation = |rank: usize| Operation::Alltoallv {
+                sends: &sends[rank],
+                receives: &receives[rank],
+            };
+            verify(&(0..size).map(operation).collect::<Vec<_>>());
+        }
+    }
+}
+
+/// All algorithms of a kind, 1 to 33 ranks.
+fn verify_kind(kind: Kind) {
+    let blocks = matches!(
+        kind,
+        Kind::Gather | Kind::Scatter | Kind::Allgather | Kind::Alltoall | Kind::ReduceScatterBlock
+    );
+    let mut verified = BTreeSet::new();
+    for size in 1..=RANKS_MAX {
+        let roots = BTreeSet::from([0, size / 3, size / 2, size - 1]);
+        let mut cases = BTreeSet::new();
+        let counts = BTreeSet::from([0, 1, 2, 3, 7, size - 1, size, size + 1, 64]);
+        for (index, count) in counts.into_iter().enumerate() {
+            // Lengths of blocks do not meet the number of ranks in any way.
+            if !blocks || count <= 3 {
+                cases.insert((
+                    *roots.iter().nth(index % roots.len()).expect("a root"),
+                    count,
+                    8,
+                ));
+            }
+            if !blocks && (count == 7 || count == 64) {
+                cases.insert((size / 2, count, BIG_ELEMENT_BYTES));
+            }
+        }
+        cases.extend(roots.iter().map(|root| (*root, 2, 8)));
+        for (root, count, element_bytes) in cases {
+            with_cases(kind, size, root, count, |operations| {
+                for algorithm in Algorithm::of(kind).filter(|a| a.accepts(&operations[0])) {
+                    verify(algorithm, operations, element_bytes);
+                    verified.insert(algorithm.name);
+                }
+            });
+        }
+    }
+    let registered: BTreeSet<_> = Algorithm::of(kind)
+        .map(|algorithm| algorithm.name)
+        .collect();
+    assert_eq!(
+        verified, registered,
+        "algorithms of {kind} that were never run"
+    );
+}
+
+macro_rules! kinds {
+    ($($test:ident: $kind:ident,)*) => {
+        $(#[test] fn $test() { verify_kind(Kind::$kind); })*
+
+        /// The kinds that have a test.
+        const TESTED: &[Kind] = &[$(Kind::$kind),*];
+    };
+}
+
+kinds! {
+    barrier: Barrier,
+    bcast: Bcast,
+    reduce: Reduce,
+    allreduce: Allreduce,
+    scan: Scan,
+    exscan: Exscan,
+    gather: Gather,
+    gatherv: Gatherv,
+    scatter: Scatter,
+    scatterv: Scatterv,
+    allgather: Allgather,
+    allgatherv: Allgatherv,
+    alltoall: Alltoall,
+    alltoallv: Alltoallv,
+    reduce_scatter_block: ReduceScatterBlock,
+    reduce_scatter: ReduceScatter,
+}
+
+#[test]
+fn every_registered_algorithm_is_tested() {
+    for algorithm in ALGORITHMS {
+        assert!(
+            TESTED.contains(&algorithm.kind),
+            "no test for {}",
+            algorithm.kind
+        );
+        let same =
+            |other: &&&Algorithm| other.kind == algorithm.kind && other.name == algorithm.name;
+        assert_eq!(
+            ALGORITHMS.iter().filter(same).count(),
+            1,
+            "{} twice",
+            algorithm.name
+        );
+    }
+    assert!(
+        Kind::ALL
+            .into_iter()
+            .all(|kind| Algorithm::of(kind).next().is_some())
+    );
+}
+
+#[test]
+fn every_file_of_an_algorithm_is_registered() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/schedule");
+    let mut files = 0;
+    for kind in Kind::ALL {
+        let Ok(entries) = folder.join(kind.name()).read_dir() else {
+            continue;
+        };
+        for entry in entries {
+            let path = entry.expect("an entry").path();
+            let name = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .expect("a name");
+            if name != "mod" {
+                assert!(
+                    Algorithm::find(kind, name).is_some(),
+                    "{} is not registered",
+                    path.display()
+                );
+                files += 1;
+            }
+        }
+    }
+    let distinct: BTreeSet<_> = ALGORITHMS.iter().map(|a| (a.summary, a.name)).collect();
+    assert!(
+        files >= distinct.len() - 5,
+        "only {files} files of algorithms were found"
+    );
+}
+
+#[test]
+fn allreduce_gives_everyone_the_same_bits() {
+    for size in 1..=RANKS_MAX {
+        let count = 19;
+        let mut random = SmallRng::seed_from_u64(size as u64);
+        let memories: Vec<_> = (0..size)
+            .map(|_| Memory {
+                input: vec![],
+                output: (0..count)
+                    .map(|_| Some(random.random_range(-1e6..1e6)))
+                    .collect(),
+            })
+            .collect();
+        for algorithm in Algorithm::of(Kind::Allreduce) {
+            let operation = Operation::Allreduce {
+                count,
+                commutative: true,
+            };
+            let schedules: Vec<_> = (0..size)
+                .map(|r| algorithm.build(&operation, r, size, BIG_ELEMENT_BYTES))
+                .collect();
+            let job = Job::new(&schedules, &vec![(0, count); size]).expect("a valid schedule");
+            let mut run = || {
+                let choose = |n| random.random_range(0..n);
+                let add = |one: &f64, two: &f64| one + two;
+                job.run(memories.clone(), add, Delivery::Mixed, choose)
+                    .expect("it runs")
+            };
+            let (first, second) = (run(), run());
+            let bits = |memory: &Memory<f64>| -> Vec<_> {
+                memory
+                    .output
+                    .iter()
+                    .map(|value| value.map(f64::to_bits))
+                    .collect()
+            };
+            for memory in first.iter().chain(&second) {
+                assert_eq!(
+                    bits(memory),
+                    bits(&first[0]),
+                    "{} on {size} ranks",
+                    algorithm.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn strings_come_out_in_rank_order() {
+    for size in [2, 3, 6, 26] {
+        let letter = |rank: usize| char::from(b'a' + rank as u8).to_string();
+        let alphabet: String = (0..size).map(letter).collect();
+        let operation = Operation::Allreduce {
+            count: 1,
+            commutative: false,
+        };
+        for algorithm in Algorithm::of(Kind::Allreduce).filter(|a| a.accepts(&operation)) {
+            let schedules: Vec<_> = (0..size)
+                .map(|rank| algorithm.build(&operation, rank, size, 8))
+                .collect();
+            let job = Job::new(&schedules, &vec![(0, 1); size]).expect("a valid schedule");
+            let memories = (0..size)
+                .map(|rank| Memory {
+                    input: vec![],
+                    output: vec![Some(letter(rank))],
+                })
+                .collect();
+            let join = |left: &String, right: &String| format!("{left}{right}");
+            let ends = job
+                .run(memories, join, Delivery::Mixed, |n| n - 1)
+                .expect("it runs");
+            assert!(
+                ends.iter()
+                    .all(|end| end.output == [Some(alphabet.clone())])
+            );
+        }
+    }
+}
+
+#[test]
+fn the_defaults_fit_every_case() {
+    for crowded in [false, true] {
+        let selection = Selection::default().crowded(crowded);
+        for kind in Kind::ALL {
+            for size in [1, 2, 3, 4, 5, 8, 13] {
+                for element_bytes in [1, 300, 20_000, 2_000_000] {
+                    with_cases(kind, size, size / 2, 3, |operations| {
+                        let algorithm = selection.choose(&operations[0], size, element_bytes);
+                        assert!(algorithm.accepts(&operations[0]));
+                        for (rank, operation) in operations.iter().enumerate() {
+                            let chosen = selection.choose(operation, size, element_bytes);
+                            assert_eq!(chosen.name, algorithm.name, "the same on all ranks");
+                            let schedule = build(operation, rank, size, element_bytes, &selection);
+                            assert_eq!(schedule.algorithm, algorithm.name);
+                        }
+                        verify(algorithm, operations, element_bytes);
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn schedules_stay_small() {
+    for (size, count) in [(2, 1 << 30), (64, 1 << 28), (1000, 100)] {
+        for algorithm in Algorithm::of(Kind::Allreduce) {
+            let operation = Operation::Allreduce {
+                count,
+                commutative: true,
+            };
+            let steps = algorithm.build(&operation, size / 2, size, 8).steps.len();
+            assert!(
+                steps <= 5 * size.max(512),
+                "{}: {steps} steps",
+                algorithm.name
+            );
+        }
+    }
+}
+
+/// Ranks, a root, and a count for each pair of ranks, many of them zero.
+fn random_counts() -> impl Strategy<Value = (usize, Vec<Vec<usize>>)> {
+    let count = prop_oneof![2 => Just(0usize), 3 => 1..6usize];
+    (1..=12usize).prop_flat_map(move |size| {
+        let row = prop::collection::vec(count.clone(), size);
+        (0..size, prop::collection::vec(row, size))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_counts_of_blocks((root, counts) in random_counts()) {
+        let size = counts.len();
+        let all = &counts[0];
+        let receives: Vec<Vec<_>> =
+            (0..size).map(|rank| counts.iter().map(|row| row[rank]).collect()).collect();
+        let per_rank = |kind: Kind, rank: usize| {
+            let (own, at_root) = (all[rank], (rank == root).then_some(&all[..]));
+            match kind {
+                Kind::Gatherv => Operation::Gatherv { root, own, all: at_root },
+                Kind::Scatterv => Operation::Scatterv { root, own, all: at_root },
+                Kind::Allgatherv => Operation::Allgather { counts: Counts::Each(all) },
+                Kind::Alltoallv => {
+                    Operation::Alltoallv { sends: &counts[rank], receives: &receives[rank] }
+                }
+                _ => Operation::ReduceScatter { counts: Counts::Each(all), commutative: root % 2 == 0 },
+            }
+        };
+        for kind in [
+            Kind::Gatherv, Kind::Scatterv, Kind::Allgatherv, Kind::Alltoallv, Kind::ReduceScatter,
+        ] {
+            let operations: Vec<_> = (0..size).map(|rank| per_rank(kind, rank)).collect();
+            for algorithm in Algorithm::of(kind).filter(|a| a.accepts(&operations[0])) {
+                verify(algorithm, &operations, 8);
+            }
+        }
+    }
+
+    #[test]
+    fn random_lengths(
+        size in 1..=20usize,
+        root in 0..20usize,
+        count in 0..200usize,
+        element_bytes in prop::sample::select(vec![1, 8, 1000, BIG_ELEMENT_BYTES, 100_000]),
+        kind in prop::sample::select(Kind::ALL.to_vec()),
+    ) {
+        let blocks = !matches!(
+            kind,
+            Kind::Bcast | Kind::Reduce | Kind::Allreduce | Kind::Scan | Kind::Exscan
+        );
+        let count = if blocks { count % 10 } else { count };
+        with_cases(kind, size, root % size, count, |operations| {
+            for algorithm in Algorithm::of(kind).filter(|a| a.accepts(&operations[0])) {
+                verify(algorithm, operations, element_bytes);
+            }
+        });
+    }
+}
