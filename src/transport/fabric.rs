@@ -192,11 +192,10 @@ impl Fabric {
     pub fn progress(&mut self, now: Instant, sink: &mut impl Sink) -> Turn {
         let mut turn = Turn::default();
         self.turns = self.turns.wrapping_add(1);
+        let asks_now = self.turns % TURNS_PER_POLL == 0;
         let asks = match &self.links {
-            Links::Threads(_) => self.watches_control && self.turns.is_multiple_of(TURNS_PER_POLL),
-            Links::Sockets(sockets) => {
-                !sockets.is_hot() || self.turns.is_multiple_of(TURNS_PER_POLL)
-            }
+            Links::Threads(_) => self.watches_control && asks_now,
+            Links::Sockets(sockets) => !sockets.is_hot() || asks_now,
         };
         if asks && let Err(error) = self.hub.look() {
             tracing::warn!(%error, "cannot poll");
@@ -248,7 +247,7 @@ impl Fabric {
     }
 
     /// When [`progress`](Self::progress) must be called even if nothing happens. `None`: never.
-    pub const fn next_deadline(&self) -> Option<Instant> {
+    pub fn next_deadline(&self) -> Option<Instant> {
         match &self.links {
             Links::Threads(_) => None,
             Links::Sockets(sockets) => sockets.next_deadline(),

@@ -195,7 +195,7 @@ impl Sockets {
         self.door.addresses()
     }
 
-    pub(super) const fn is_hot(&self) -> bool {
+    pub(super) fn is_hot(&self) -> bool {
         !self.hot.is_empty()
     }
 
