@@ -1,0 +1,216 @@
+//! What the tests of the launcher share: running it under a watchdog, and finding what it left.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// After this a test is stuck; nothing else asserts a time.
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Outcome {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Its lines in order, whoever printed them.
+    pub(crate) fn sorted_lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.text().lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+
+    /// What the launcher itself said.
+    pub(crate) fn reports(&self) -> Vec<&str> {
+        let own = |line: &&str| line.starts_with("phalanx: ");
+        self.stderr.lines().filter(own).collect()
+    }
+}
+
+/// The launcher, with these words.
+pub(crate) fn phalanx(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_phalanx"));
+    command
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Runs to the end.
+pub(crate) fn run(words: &[&str]) -> Outcome {
+    Running::start(phalanx(words)).finish()
+}
+
+/// Runs to the end with this input.
+pub(crate) fn run_with_input(words: &[&str], input: Vec<u8>) -> Outcome {
+    let mut command = phalanx(words);
+    command.stdin(Stdio::piped());
+    let mut running = Running::start(command);
+    let mut stdin = running.child.stdin.take().expect("piped");
+    let feeder = std::thread::spawn(move || {
+        // The job may not want all of it.
+        let _ = stdin.write_all(&input);
+    });
+    let outcome = running.finish();
+    feeder.join().expect("feeds");
+    outcome
+}
+
+/// Runs a script of `sh` as this many ranks.
+pub(crate) fn run_script(ranks: u32, script: &str) -> Outcome {
+    run(&["run", "-n", &ranks.to_string(), "sh", "-c", script])
+}
+
+/// A launcher that is running.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) out: BufReader<ChildStdout>,
+    stderr: JoinHandle<String>,
+    watchdog: Watchdog,
+}
+
+impl Running {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the launcher starts");
+        let out = BufReader::new(child.stdout.take().expect("piped"));
+        let mut err = child.stderr.take().expect("piped");
+        let stderr = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            err.read_to_end(&mut bytes).expect("reads");
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        let watchdog = Watchdog::over(child.id());
+        Self {
+            child,
+            out,
+            stderr,
+            watchdog,
+        }
+    }
+
+    /// Waits for that many lines, as a sign that the ranks are up.
+    pub(crate) fn lines(&mut self, count: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        for _ in 0..count {
+            let mut line = String::new();
+            self.out.read_line(&mut line).expect("reads");
+            lines.push(line.trim_end().to_owned());
+        }
+        lines
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(pid(self.child.id()), signal).expect("it runs");
+    }
+
+    /// Its daemon.
+    pub(crate) fn daemon(&self) -> Pid {
+        let parent = self.child.id().to_string();
+        let found = processes().into_iter().find(|process| {
+            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            let after_name = stat.rsplit(')').next().unwrap_or_default();
+            after_name.split_whitespace().nth(1) == Some(parent.as_str())
+        });
+        pid(found.expect("it has a daemon"))
+    }
+
+    pub(crate) fn finish(mut self) -> Outcome {
+        let mut stdout = Vec::new();
+        self.out.read_to_end(&mut stdout).expect("reads");
+        let status: ExitStatus = self.child.wait().expect("ends");
+        let stderr = self.stderr.join().expect("reads");
+        assert!(!self.watchdog.stop(), "the launcher was stuck: {stderr}");
+        Outcome {
+            code: status.code(),
+            stdout,
+            stderr,
+        }
+    }
+}
+
+struct Watchdog {
+    off: std::sync::mpsc::Sender<()>,
+    thread: JoinHandle<bool>,
+}
+
+impl Watchdog {
+    fn over(process: u32) -> Self {
+        let (off, wait) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let bites = wait.recv_timeout(WATCHDOG).is_err();
+            if bites {
+                let _ = kill_process(pid(process), Signal::KILL);
+            }
+            bites
+        });
+        Self { off, thread }
+    }
+
+    /// Whether it had to bite.
+    fn stop(self) -> bool {
+        let _ = self.off.send(());
+        self.thread.join().expect("watches")
+    }
+}
+
+fn pid(number: u32) -> Pid {
+    let number = i32::try_from(number).expect("a process id");
+    Pid::from_raw(number).expect("not 0")
+}
+
+fn processes() -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").expect("Linux");
+    let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    entries.flatten().filter_map(number).collect()
+}
+
+/// A variable by which the processes of one test are known.
+pub(crate) struct Mark(String);
+
+impl Mark {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(format!("PHALANX_MARK={}-{number}", std::process::id()))
+    }
+
+    /// For `--env`.
+    pub(crate) fn variable(&self) -> &str {
+        &self.0
+    }
+
+    /// The processes that carry it now.
+    pub(crate) fn bearers(&self) -> Vec<Pid> {
+        let carries = |process: &u32| {
+            let environment = std::fs::read(format!("/proc/{process}/environ"));
+            environment
+                .unwrap_or_default()
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == self.0.as_bytes())
+        };
+        processes().into_iter().filter(carries).map(pid).collect()
+    }
+
+    /// Waits until none is left; only a process that would stay makes this fail.
+    pub(crate) fn assert_gone(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.bearers().is_empty() {
+            assert!(Instant::now() < deadline, "left: {:?}", self.bearers());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
