@@ -15,6 +15,7 @@ use signal_hook_mio::v1_0::Signals;
 use crate::control::{Action, Event, Job, Setup};
 use crate::input::Input;
 use crate::job::{Identity, Plan, Refusal};
+use crate::orphans::Orphans;
 use crate::output::Lines;
 use crate::sink::Sink;
 use crate::start;
@@ -47,6 +48,7 @@ struct Launcher {
     signals: Signals,
     job: Job,
     links: Vec<Link>,
+    orphans: Orphans,
     lines: [Lines; 2],
     sinks: [Sink; 2],
     input: Input,
@@ -84,6 +86,7 @@ impl Launcher {
             ],
             input: Input::new(waker)?,
             links: Vec::new(),
+            orphans: Orphans::claim(),
             output_closed: false,
             exit: None,
             began: Instant::now(),
@@ -221,6 +224,9 @@ impl Launcher {
     fn lost(&mut self, node: usize, why: &str) {
         let link = &mut self.links[node];
         link.to = None;
+        // It has ended, or is of no use; only when it is really gone are its orphans ours.
+        let _ = link.child.kill();
+        let _ = link.child.wait();
         let event = Event::DaemonLost {
             node: narrow(node),
             why: why.to_owned(),
@@ -267,12 +273,24 @@ impl Launcher {
                 }
                 Action::Send { node, message } => self.send(node as usize, &message),
                 Action::Say(line) => self.lines[1].say(&format!("phalanx: {line}")),
-                Action::KillGroups { pids, .. } => pids.into_iter().for_each(kill_group),
+                Action::KillGroups { pids, .. } => {
+                    pids.into_iter().for_each(kill_group);
+                    self.kill_orphans();
+                }
                 Action::Finish(code) => self.exit = Some(code),
                 Action::Leave(code) => return Some(code),
             }
         }
         None
+    }
+
+    fn kill_orphans(&mut self) {
+        let alive = self.links.iter_mut().filter_map(|link| {
+            let lives = matches!(link.child.try_wait(), Ok(None));
+            lives.then(|| link.child.id())
+        });
+        let alive: Vec<u32> = alive.collect();
+        self.orphans.kill(&alive);
     }
 
     fn send(&mut self, node: usize, message: &ToDaemon) {

@@ -13,6 +13,7 @@ mod input;
 mod job;
 mod launch;
 mod nodes;
+mod orphans;
 mod output;
 mod place;
 mod signals;

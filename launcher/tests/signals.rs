@@ -30,7 +30,8 @@ fn interrupt_and_terminate_end_the_job_with_their_codes() {
         (Signal::QUIT, 131),
     ] {
         let mark = Mark::new();
-        let (running, _) = start(&mark, ":", "sleep 600; true");
+        // Without `exec` dash may lose an interrupt that comes while it forks.
+        let (running, _) = start(&mark, ":", "exec sleep 600");
         running.signal(signal);
         let outcome = running.finish();
         assert_eq!(outcome.code, Some(code), "{}", outcome.stderr);
@@ -136,6 +137,22 @@ fn killing_the_daemon_leaves_nothing_and_is_named() {
         let outcome = running.finish();
         assert_eq!(outcome.code, Some(72), "{}", outcome.stderr);
         assert!(outcome.stderr.contains("lost the daemon on "));
+        mark.assert_gone();
+    }
+}
+
+#[test]
+fn killing_the_daemon_while_it_starts_leaves_nothing() {
+    for delay in 0..20 {
+        let mark = Mark::new();
+        let script = "trap '' TERM; sleep 600 & sleep 600; true";
+        let mark_it = mark.variable();
+        let words = ["run", "-n", "30", "--env", mark_it, "sh", "-c", script];
+        let running = Running::start(phalanx(&words));
+        let daemon = running.daemon();
+        std::thread::sleep(std::time::Duration::from_millis(2 * delay));
+        kill_process(daemon, Signal::KILL).expect("it runs");
+        assert_eq!(running.finish().code, Some(72));
         mark.assert_gone();
     }
 }

@@ -120,12 +120,18 @@ impl Running {
     /// Its daemon.
     pub(crate) fn daemon(&self) -> Pid {
         let parent = self.child.id().to_string();
-        let found = processes().into_iter().find(|process| {
+        let is_child = |process: &u32| {
             let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
             let after_name = stat.rsplit(')').next().unwrap_or_default();
             after_name.split_whitespace().nth(1) == Some(parent.as_str())
-        });
-        pid(found.expect("it has a daemon"))
+        };
+        loop {
+            // It may not be there yet; the watchdog looks after a launcher that never starts it.
+            if let Some(found) = processes().into_iter().find(is_child) {
+                return pid(found);
+            }
+            assert!(processes().contains(&self.child.id()), "it has ended");
+        }
     }
 
     pub(crate) fn finish(mut self) -> Outcome {
