@@ -38,7 +38,10 @@ fn incoming(source: Peer, tag: Option<u64>) -> Incoming {
         check: 0,
         capacity: Capacity::Fixed(8),
         buffer: BufferId(0),
-        owner: Owner(0),
+        owner: Owner {
+            request: 0,
+            step: Owner::WHOLE,
+        },
     }
 }
 
@@ -51,7 +54,10 @@ fn outgoing(to: Peer, tag: u64, length: u64) -> Outgoing {
         length,
         mode: Mode::Standard,
         buffer: BufferId(0),
-        owner: Owner(0),
+        owner: Owner {
+            request: 0,
+            step: Owner::WHOLE,
+        },
     }
 }
 

@@ -117,7 +117,10 @@ fn message(tag: u64, length: u64) -> Outgoing {
         length,
         mode: Mode::Standard,
         buffer: BufferId(tag),
-        owner: Owner(tag),
+        owner: Owner {
+            request: tag,
+            step: Owner::WHOLE,
+        },
     }
 }
 
@@ -131,7 +134,10 @@ fn from_a(tag: u64) -> Incoming {
         check: 7,
         capacity: Capacity::Growable,
         buffer: BufferId(1000 + tag),
-        owner: Owner(tag),
+        owner: Owner {
+            request: tag,
+            step: Owner::WHOLE,
+        },
     }
 }
 

@@ -246,6 +246,27 @@ impl Engine {
             .map_or((self.window, 0), |state| (state.credit, state.taken))
     }
 
+    /// The peers that open requests wait for, and whether one waits for any source.
+    pub fn awaited(&self) -> (Vec<Peer>, bool) {
+        let mut peers: Vec<_> = self.sends.values().map(|send| send.outgoing.to).collect();
+        let mut wild = false;
+        for recv in self.recvs.values() {
+            match (recv.phase, recv.incoming.pattern.source) {
+                (RecvPhase::Posted(_), Some(source)) => peers.push(source),
+                (RecvPhase::Posted(_), None) => wild = true,
+                (
+                    RecvPhase::Landing { envelope }
+                    | RecvPhase::Streaming { envelope, .. }
+                    | RecvPhase::Pulling { envelope, .. },
+                    _,
+                ) => peers.push(envelope.source),
+            }
+        }
+        peers.sort_unstable();
+        peers.dedup();
+        (peers, wild)
+    }
+
     /// A frame has arrived; the answer says where its payload goes. When it is there in full, call
     /// [`landed`](Self::landed) with the answer. Frames of a peer that is gone are thrown away.
     ///

@@ -20,7 +20,17 @@ pub struct BufferId(pub u64);
 
 /// The layer above's name for an operation; handed back when it completes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Owner(pub u64);
+pub struct Owner {
+    /// The request or collective.
+    pub request: u64,
+    /// The step of a collective; [`Owner::WHOLE`] for a request of the program.
+    pub step: u32,
+}
+
+impl Owner {
+    /// Not a step of a collective.
+    pub const WHOLE: u32 = u32::MAX;
+}
 
 /// How one peer is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -320,4 +330,16 @@ pub struct EngineConfig {
     pub route: Route,
     /// Unexpected payload that is held at most, in bytes, for all peers together.
     pub unexpected_bytes_max: u64,
+}
+
+impl Failure {
+    /// The message that the failure is about, if one had matched.
+    pub fn envelope(&self) -> Option<Envelope> {
+        match *self {
+            Self::Truncated { envelope, .. }
+            | Self::Type { envelope }
+            | Self::Withdrawn(envelope) => Some(envelope),
+            Self::PeerGone(_) | Self::Cancelled => None,
+        }
+    }
 }

@@ -73,10 +73,10 @@ impl Network {
             }
             Action::Pull { .. } => self.pull(rank, action),
             Action::SendDone { owner, outcome, .. } => {
-                self.send_done(rank, owner.0 as usize, outcome.is_ok())
+                self.send_done(rank, owner.request as usize, outcome.is_ok())
             }
             Action::RecvDone { owner, outcome, .. } => {
-                node.check_recv_done(owner.0, outcome, &self.messages, &self.withdrawn);
+                node.check_recv_done(owner.request, outcome, &self.messages, &self.withdrawn);
             }
             Action::Mismatch(mismatch) => panic!("collectives match: {mismatch:?}"),
         }

@@ -138,7 +138,10 @@ impl Network {
                 Mode::Standard
             },
             buffer: send_buffer(serial),
-            owner: Owner(serial as u64),
+            owner: Owner {
+                request: serial as u64,
+                step: Owner::WHOLE,
+            },
         });
         match start {
             SendStart::Now(header) => {

@@ -124,7 +124,10 @@ impl Node {
             check,
             capacity,
             buffer,
-            owner: phalanx::engine::Owner(owner),
+            owner: phalanx::engine::Owner {
+                request: owner,
+                step: phalanx::engine::Owner::WHOLE,
+            },
         };
         let id = self.engine.recv(incoming);
         let fate = RecvFate::Open;

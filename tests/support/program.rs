@@ -182,7 +182,7 @@ impl Simulation {
                     "rank {rank} waits in {step:?}, for {:?}, has sends {:?}, leftovers {:?}; {:?}",
                     open.map(|recv| (
                         recv.incoming.pattern,
-                        node.judge.pairs.get(&recv.incoming.owner.0)
+                        node.judge.pairs.get(&recv.incoming.owner.request)
                     ))
                     .collect::<Vec<_>>(),
                     node.sends.keys(),
@@ -285,7 +285,7 @@ impl Simulation {
             .recvs
             .iter()
             .filter(wild)
-            .map(|recv| recv.incoming.owner.0)
+            .map(|recv| recv.incoming.owner.request)
             .collect();
         if open.is_empty() {
             return;
