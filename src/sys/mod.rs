@@ -1,5 +1,6 @@
 //! Layer 2, edge: the only place that calls the operating system beyond what `std`, `rustix` and
 //! `mio` wrap safely. Every unsafe block carries its proof.
 
+pub mod descriptor;
 pub mod process;
 pub mod socket;

@@ -1,0 +1,103 @@
+//! The environment as one immutable [`Config`]. Nothing else in the library reads variables, except
+//! the bootstrap, which reads what the launcher set.
+
+use std::time::Duration;
+
+/// What a user may set, each by a variable of the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `PHALANX_SPIN_MICROS`: how long a waiting rank polls before it lets others run; microseconds.
+    /// Default: 100 when every rank of the host has a core, else 0.
+    pub spin: Option<Duration>,
+    /// `PHALANX_YIELDS`: how often a waiting rank offers its core to others before it sleeps.
+    /// Default: 2 when every rank of the host has a core, else 8.
+    pub yields: Option<u32>,
+    /// `PHALANX_TIMEOUT`: limit for every blocking operation of the world communicator and of those
+    /// derived from it; seconds, may be fractional. Default: none.
+    pub timeout: Option<Duration>,
+    /// `PHALANX_ALGORITHMS`: algorithms to use for collectives, `allreduce=ring,bcast=binomial`.
+    /// Default: none are forced.
+    pub algorithms: String,
+    /// `PHALANX_THREADS`: run this many ranks as threads of one process when there is no launcher.
+    /// Default: 1.
+    pub threads: Option<usize>,
+}
+
+impl Config {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the variable, its value and what it should be.
+    pub fn from_environment() -> Result<Self, String> {
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    /// Reads variables through a function.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_environment`](Self::from_environment).
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let number = |name: &str| -> Result<Option<u64>, String> {
+            let Some(text) = lookup(name) else {
+                return Ok(None);
+            };
+            let parsed = text.trim().parse();
+            parsed
+                .map(Some)
+                .map_err(|_| format!("{name}={text} is not a whole number"))
+        };
+        let timeout =
+            match lookup("PHALANX_TIMEOUT") {
+                None => None,
+                Some(text) => {
+                    let seconds: Option<f64> = text.trim().parse().ok();
+                    let limit = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+                    Some(limit.ok_or_else(|| {
+                        format!("PHALANX_TIMEOUT={text} is not a number of seconds")
+                    })?)
+                }
+            };
+        let threads = match number("PHALANX_THREADS")? {
+            Some(0) => return Err("PHALANX_THREADS=0: there must be at least one rank".into()),
+            other => other.and_then(|n| usize::try_from(n).ok()),
+        };
+        Ok(Self {
+            spin: number("PHALANX_SPIN_MICROS")?.map(Duration::from_micros),
+            yields: number("PHALANX_YIELDS")?.map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
+            timeout,
+            algorithms: lookup("PHALANX_ALGORITHMS").unwrap_or_default(),
+            threads,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_set_has_its_default_and_nonsense_is_named() {
+        let config = Config::from_lookup(|_| None).expect("empty");
+        assert_eq!(
+            (config.timeout, config.threads, config.spin),
+            (None, None, None)
+        );
+        let set = |name: &'static str, value: &'static str| {
+            Config::from_lookup(move |asked| (asked == name).then(|| value.to_owned()))
+        };
+        assert_eq!(
+            set("PHALANX_TIMEOUT", "1.5").expect("a number").timeout,
+            Some(Duration::from_millis(1500))
+        );
+        for (name, value) in [
+            ("PHALANX_TIMEOUT", "-1"),
+            ("PHALANX_THREADS", "0"),
+            ("PHALANX_YIELDS", "many"),
+        ] {
+            let error = set(name, value).expect_err("nonsense");
+            assert!(error.contains(name) && error.contains(value), "{error}");
+        }
+    }
+}
