@@ -1,5 +1,7 @@
 //! How long it takes to build a schedule, with the choice of the algorithm.
 
+#![expect(missing_docs, reason = "criterion makes a function")]
+
 use std::hint::black_box;
 use std::time::Duration;
 

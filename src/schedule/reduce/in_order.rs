@@ -54,7 +54,7 @@ pub(crate) fn upwards(builder: &mut Builder, root: usize, mut fold: Fold) -> (Sp
     let parent = tree
         .parent()
         .map(|node| first + node)
-        .or((builder.rank < root).then_some(root));
+        .or_else(|| (builder.rank < root).then_some(root));
     let sent = parent.map_or(Id::NONE, |parent| builder.send(parent, value, 0, &[ready]));
     (value, ready, sent)
 }

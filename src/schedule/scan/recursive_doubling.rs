@@ -24,7 +24,6 @@ fn build(builder: &mut Builder, count: usize) {
 }
 
 /// Scan of what the ranks from `first` on have in their folds.
-
 pub(crate) fn prefixes(builder: &mut Builder, first: usize, mut fold: Fold) -> Fold {
     use crate::schedule::Order::FromInto;
     let (rank, size) = (builder.rank, builder.size);

@@ -1,0 +1,340 @@
+//! How a process or a thread becomes a rank.
+
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::RawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::buffers::Exposures;
+use super::control::Control;
+use super::progress::Core;
+use super::state::State;
+use super::wait::{Patience, Station};
+use super::{Identity, Reporter, Runtime};
+use crate::base::ids::{Epoch, Peer};
+use crate::config::Config;
+use crate::engine::{Engine, EngineConfig, Route};
+use crate::limits;
+use crate::sys::descriptor::inherit_socket;
+use crate::transport::{Fabric, SocketsConfig, Waiter};
+use crate::wire::control::{
+    CONTROL_FD_VARIABLE, Decoder, FromRank, NodeMap, PROTOCOL, ToRank, TransportChoice, Welcome,
+};
+
+/// Joins the job that this process was started for, or makes a job of one rank.
+///
+/// # Errors
+///
+/// One line that says why this process cannot take part, and what to do.
+pub(crate) fn process(config: &Config) -> Result<Arc<Runtime>, String> {
+    match std::env::var(CONTROL_FD_VARIABLE) {
+        Ok(number) => launched(config, &number),
+        Err(_) => alone(config),
+    }
+}
+
+/// Makes ranks of `n` threads of this process.
+pub(crate) fn threads(n: usize, config: &Config) -> Result<Vec<Arc<Runtime>>, String> {
+    let size = u32::try_from(n).ok().filter(|_| n <= limits::RANKS_MAX);
+    let size = size.ok_or_else(|| format!("{n} ranks are more than {}", limits::RANKS_MAX))?;
+    let fabrics =
+        Fabric::threads(size).map_err(|error| format!("cannot connect threads: {error}"))?;
+    let exposures = Exposures::new(n);
+    let nodes = Arc::new(one_host(n));
+    let route = Route {
+        eager_bytes_max: limits::EAGER_THREADS_BYTES_MAX as u64,
+        pull: true,
+    };
+    let ranks = fabrics
+        .into_iter()
+        .enumerate()
+        .map(|(rank, (fabric, waiter))| {
+            let identity = Identity {
+                me: Peer(rank as u32),
+                size,
+                nodes: Arc::clone(&nodes),
+            };
+            let engine = Engine::new(engine_config(&identity, Epoch(0), route));
+            let state = State::new(identity.me, size, engine, exposures.of(rank));
+            assemble(config, fabric, waiter, state, None, identity)
+        });
+    Ok(ranks.collect())
+}
+
+fn launched(config: &Config, number: &str) -> Result<Arc<Runtime>, String> {
+    let number: RawFd = number
+        .parse()
+        .map_err(|_| format!("{CONTROL_FD_VARIABLE}={number} is not a number"))?;
+    let descriptor = inherit_socket(number).map_err(|error| {
+        format!(
+            "cannot reach the launcher: {error}. init() can be called once, in the process that \
+             `phalanx run` started; a program started by a rank has to be started without \
+             {CONTROL_FD_VARIABLE} in its environment"
+        )
+    })?;
+    let mut stream = UnixStream::from(descriptor);
+    let mut decoder = Decoder::default();
+    let welcome = read_welcome(&mut stream, &mut decoder)?;
+    check_welcome(&welcome)?;
+    let mut control = Control::new(stream.into(), decoder)
+        .map_err(|error| format!("cannot use the connection to the launcher: {error}"))?;
+    let identity = Identity {
+        me: Peer(welcome.rank),
+        size: welcome.size,
+        nodes: Arc::new(welcome.nodes.clone()),
+    };
+    let (mut fabric, waiter) = Fabric::sockets(sockets_config(&welcome))
+        .map_err(|error| format!("cannot listen for other ranks: {error}"))?;
+    fabric
+        .attach_control(&mut control.stream)
+        .map_err(|error| format!("cannot watch the connection to the launcher: {error}"))?;
+    let addresses = fabric.addresses().iter().map(ToString::to_string).collect();
+    let pid = std::process::id();
+    control.reporter().say(&FromRank::Join {
+        protocol: PROTOCOL,
+        pid,
+        addresses,
+    });
+    report_panics(control.reporter());
+    let route = Route {
+        eager_bytes_max: limits::EAGER_BYTES_MAX as u64,
+        pull: false,
+    };
+    let mut engine = Engine::new(engine_config(&identity, Epoch(welcome.epoch), route));
+    engine.set_route(
+        identity.me,
+        Route {
+            pull: true,
+            ..route
+        },
+    );
+    let state = State::new(identity.me, identity.size, engine, Exposures::new(1).of(0));
+    Ok(assemble(
+        config,
+        fabric,
+        waiter,
+        state,
+        Some(control),
+        identity,
+    ))
+}
+
+fn alone(config: &Config) -> Result<Arc<Runtime>, String> {
+    if let Some(threads) = config.threads.filter(|&threads| threads > 1) {
+        return Err(format!(
+            "PHALANX_THREADS={threads} asks for ranks as threads, but this program calls init(), \
+             which makes the whole process one rank: use phalanx::run(|world| ...) instead, or \
+             start it with `phalanx run -n {threads}`"
+        ));
+    }
+    refuse_to_be_alone(|name| std::env::var(name).ok())?;
+    let mut ranks = threads(1, config)?;
+    ranks
+        .pop()
+        .ok_or_else(|| "cannot make a job of one rank".to_owned())
+}
+
+/// A process that some other launcher started as one of several must not believe that it is alone.
+fn refuse_to_be_alone(variable: impl Fn(&str) -> Option<String>) -> Result<(), String> {
+    const LAUNCHERS: [(&str, &str, &str); 4] = [
+        ("SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS", "srun"),
+        ("PMI_RANK", "PMI_SIZE", "an MPI launcher"),
+        (
+            "OMPI_COMM_WORLD_RANK",
+            "OMPI_COMM_WORLD_SIZE",
+            "Open MPI's mpirun",
+        ),
+        ("RANK", "WORLD_SIZE", "torchrun or the like"),
+    ];
+    for (marker, size, launcher) in LAUNCHERS {
+        let ranks: u64 = variable(size)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(1);
+        if variable(marker).is_some() && ranks > 1 {
+            return Err(format!(
+                "this process seems to be one of {ranks} that {launcher} started ({size}={ranks}), but it \
+                 was not started by `phalanx run`, so every one of them would be rank 0 of 1: start \
+                 it with `phalanx run -n {ranks} PROGRAM`, or unset {marker} to run it alone"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn read_welcome(stream: &mut UnixStream, decoder: &mut Decoder) -> Result<Welcome, String> {
+    let failed = |why: String| format!("the launcher did not say who this rank is: {why}");
+    stream
+        .set_nonblocking(false)
+        .map_err(|error| failed(error.to_string()))?;
+    let mut bytes = [0; 4096];
+    loop {
+        match decoder.next() {
+            Ok(Some(ToRank::Welcome(welcome))) => return Ok(*welcome),
+            Ok(Some(_)) => return Err(failed("it sent something else first".into())),
+            Ok(None) => {}
+            Err(error) => return Err(failed(error.to_string())),
+        }
+        match stream.read(&mut bytes) {
+            Ok(0) => return Err(failed("it closed the connection".into())),
+            Ok(read) => decoder.extend(&bytes[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error.to_string())),
+        }
+    }
+}
+
+fn check_welcome(welcome: &Welcome) -> Result<(), String> {
+    if welcome.protocol != PROTOCOL {
+        return Err(format!(
+            "the launcher speaks protocol {}, this program was built with protocol {PROTOCOL}: \
+             build both from the same version of phalanx",
+            welcome.protocol
+        ));
+    }
+    let size = welcome.size as usize;
+    let nodes = &welcome.nodes;
+    let sound = welcome.rank < welcome.size
+        && size <= limits::RANKS_MAX
+        && nodes.node_of.len() == size
+        && nodes
+            .node_of
+            .iter()
+            .all(|&node| (node as usize) < nodes.hosts.len());
+    if sound {
+        Ok(())
+    } else {
+        Err("the launcher's description of the job makes no sense".into())
+    }
+}
+
+fn sockets_config(welcome: &Welcome) -> SocketsConfig {
+    let node_of = welcome.nodes.node_of.clone();
+    let (me, transport) = (welcome.rank as usize, welcome.transport);
+    let one_host = node_of.iter().all(|node| *node == node_of[me]);
+    let route = move |peer: Peer| match transport {
+        TransportChoice::Tcp => crate::transport::Route::Tcp,
+        TransportChoice::Unix => crate::transport::Route::Unix,
+        TransportChoice::Auto if node_of[peer.index()] == node_of[me] => {
+            crate::transport::Route::Unix
+        }
+        TransportChoice::Auto => crate::transport::Route::Tcp,
+    };
+    let listen = if one_host {
+        Ipv4Addr::LOCALHOST
+    } else {
+        Ipv4Addr::UNSPECIFIED
+    };
+    SocketsConfig {
+        job: welcome.job,
+        secret: welcome.secret.clone(),
+        epoch: Epoch(welcome.epoch),
+        rank: Peer(welcome.rank),
+        size: welcome.size,
+        route: Box::new(route),
+        listen: IpAddr::V4(listen),
+        start_limit: None,
+        faults: None,
+    }
+}
+
+fn engine_config(identity: &Identity, epoch: Epoch, route: Route) -> EngineConfig {
+    EngineConfig {
+        me: identity.me,
+        size: identity.size,
+        epoch,
+        route,
+        unexpected_bytes_max: limits::UNEXPECTED_BYTES_MAX as u64,
+    }
+}
+
+fn assemble(
+    config: &Config,
+    fabric: Fabric,
+    waiter: Waiter,
+    state: State,
+    control: Option<Control>,
+    identity: Identity,
+) -> Arc<Runtime> {
+    let reporter = control.as_ref().map(Control::reporter);
+    let patience = patience(config, &identity);
+    let waker = fabric.waker();
+    let core = Core::new(fabric, state, control);
+    Runtime::new(
+        Station::new(core, waiter, waker, patience),
+        identity,
+        reporter,
+    )
+}
+
+/// With a core for every rank of this host, polling is the fastest; without, it steals the core from
+/// the rank that is waited for.
+fn patience(config: &Config, identity: &Identity) -> Patience {
+    let nodes = &identity.nodes.node_of;
+    let here = nodes.get(identity.me.index());
+    let ranks = nodes.iter().filter(|&node| Some(node) == here).count();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let own_core = ranks <= cores;
+    let spin = Duration::from_micros(if own_core { 100 } else { 0 });
+    let yields = if own_core { 2 } else { 8 };
+    Patience {
+        spin: config.spin.unwrap_or(spin),
+        yields: config.yields.unwrap_or(yields),
+    }
+}
+
+fn one_host(ranks: usize) -> NodeMap {
+    let name = hostname::get().map_or_else(
+        |_| "localhost".into(),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    NodeMap {
+        hosts: vec![name],
+        node_of: vec![0; ranks],
+    }
+}
+
+/// Tells the launcher of panics, so that it can name the first one; the usual message still appears.
+fn report_panics(reporter: Reporter) {
+    let previous = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let message = panic_message(info.payload()).replace('\n', " ");
+        let location = info
+            .location()
+            .map_or_else(String::new, ToString::to_string);
+        reporter.say(&FromRank::Panicked { message, location });
+        previous(info);
+    }));
+}
+
+/// The message of a panic.
+pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_several_processes_does_not_believe_that_it_is_alone() {
+        let started_by = |set: &'static [(&str, &str)]| {
+            refuse_to_be_alone(move |asked| {
+                set.iter()
+                    .find(|(name, _)| *name == asked)
+                    .map(|(_, value)| (*value).to_owned())
+            })
+        };
+        assert!(started_by(&[]).is_ok());
+        assert!(
+            started_by(&[("SLURM_JOB_ID", "7")]).is_ok(),
+            "an allocation alone is no task"
+        );
+        assert!(started_by(&[("PMI_RANK", "0"), ("PMI_SIZE", "1")]).is_ok());
+        let error = started_by(&[("PMI_RANK", "0"), ("PMI_SIZE", "4")]).expect_err("one of four");
+        assert!(error.contains("phalanx run -n 4"), "{error}");
+    }
+}

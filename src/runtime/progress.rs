@@ -1,0 +1,414 @@
+//! One bounded turn of progress: read what has arrived, do what the engine asks for, tell who waits.
+
+use std::time::{Duration, Instant};
+
+use slotmap::Key;
+
+use super::control::Control;
+use super::state::{
+    CollectiveKey, Fault, Handle, JobFailure, JobFailureKind, RequestKey, State, index, lent_id,
+};
+use crate::base::ids::Peer;
+use crate::engine::{Action, BufferId, Envelope, Failure, Owner, RecvId, SendId};
+use crate::limits::{VERDICT_MILLIS_MAX, WATCH_AFTER_MILLIS};
+use crate::transport::{Fabric, Lost, Payload};
+use crate::wire::control::{Cause, Departure, ToRank};
+use crate::wire::header::{Flags, Header, Kind};
+
+/// Everything that one lock guards.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) fabric: Fabric,
+    pub(crate) state: State,
+    pub(crate) control: Option<Control>,
+    /// Peers whose connection broke, and when patience with the launcher's verdict ends.
+    suspects: Vec<(Peer, Instant, String)>,
+    /// A thread sleeps in the waiter.
+    pub(crate) polling: bool,
+    /// Threads that sleep until another one has made progress.
+    pub(crate) sleepers: usize,
+    /// `State::completions` when sleepers were last told.
+    pub(crate) told: u64,
+    /// Nothing more can be begun.
+    pub(crate) finalized: bool,
+}
+
+impl Core {
+    pub(crate) fn new(fabric: Fabric, state: State, control: Option<Control>) -> Self {
+        Self {
+            fabric,
+            state,
+            control,
+            suspects: Vec::new(),
+            polling: false,
+            sleepers: 0,
+            told: 0,
+            finalized: false,
+        }
+    }
+
+    /// Looks once for what has arrived and acts on it. `true` when anything moved.
+    pub(crate) fn turn(&mut self, now: Instant) -> bool {
+        let turn = self.fabric.progress(now, &mut self.state);
+        let mut moved = turn.moved;
+        if turn.control {
+            moved |= self.read_control();
+        }
+        self.settle(now);
+        moved
+    }
+
+    /// Does all that arrivals and calls have led to.
+    pub(crate) fn settle(&mut self, now: Instant) {
+        self.perform();
+        while let Some((peer, why)) = self.state.lost.pop() {
+            self.peer_lost(peer, why, now);
+            self.perform();
+        }
+        if !self.suspects.is_empty() {
+            self.judge_suspects(now);
+        }
+        while let Some(peer) = self.state.lookups.pop() {
+            if let Some(control) = &mut self.control {
+                control.lookup(peer);
+            }
+        }
+    }
+
+    /// The next moment at which something has to be done even if nothing arrives.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let verdict = self.suspects.iter().map(|(_, until, _)| *until).min();
+        [self.fabric.next_deadline(), verdict]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Asks to be told when one of the peers that operations wait for leaves.
+    pub(crate) fn watch_awaited(&mut self) {
+        let Some(control) = &mut self.control else {
+            return;
+        };
+        let (peers, wild) = self.state.engine.awaited();
+        control.watch(&peers, wild);
+    }
+
+    /// Transmits a header with the bytes of a buffer from `offset` on.
+    pub(crate) fn transmit_from(
+        &mut self,
+        to: Peer,
+        header: &Header,
+        buffer: BufferId,
+        offset: u64,
+    ) {
+        let length = index(header.payload());
+        let pinned = self.state.buffers.pinned(buffer, index(offset), length);
+        let Some(pinned) = pinned else {
+            debug_assert_eq!(length, 0, "a payload has a buffer");
+            return self.fabric.send(to, header, Payload::None, &mut self.state);
+        };
+        // SAFETY: while the fabric sends it calls back only to read lent memory, to note what was
+        // sent and who was lost: none of these takes out, resizes or writes an entry of the table.
+        let bytes = unsafe { pinned.bytes() };
+        self.fabric
+            .send(to, header, Payload::Borrowed(bytes), &mut self.state);
+    }
+
+    /// Gives an operation up; its buffer may go afterwards.
+    pub(crate) fn give_up(&mut self, handle: Handle) {
+        match handle {
+            Handle::None => {}
+            Handle::Send(id) => {
+                self.unexpose(id);
+                self.state.withdraw(id);
+            }
+            Handle::Recv(id) => self.state.engine.abandon(id),
+        }
+    }
+
+    /// Takes a request off the table, finished or not.
+    pub(crate) fn remove_request(&mut self, key: RequestKey) -> Option<super::state::Request> {
+        let request = self.state.requests.remove(key)?;
+        self.give_up(request.handle);
+        Some(request)
+    }
+
+    fn perform(&mut self) {
+        while let Some(action) = self.state.engine.poll_action() {
+            match action {
+                Action::Transmit {
+                    to,
+                    header,
+                    body: None,
+                } => {
+                    if header.kind == Kind::Request && header.flags.contains(Flags::PULL) {
+                        self.expose(&header);
+                    }
+                    self.fabric
+                        .send(to, &header, Payload::None, &mut self.state);
+                }
+                Action::Transmit {
+                    to,
+                    header,
+                    body: Some((buffer, offset)),
+                } => {
+                    self.transmit_from(to, &header, buffer, offset);
+                }
+                Action::TransmitPart {
+                    to,
+                    header,
+                    send,
+                    buffer,
+                    offset,
+                } => {
+                    self.state.lend_part(send, buffer, offset, header.length);
+                    let payload = Payload::Lent {
+                        id: lent_id(send),
+                        offset,
+                    };
+                    self.fabric.send(to, &header, payload, &mut self.state);
+                }
+                Action::Deliver { staged, into, take } => self.deliver(staged, into, take),
+                Action::Pull {
+                    from,
+                    recv,
+                    buffer,
+                    token,
+                    length,
+                    ..
+                } => {
+                    let pulled = self.pull(from, buffer, token, length);
+                    self.state.engine.pulled(recv, pulled);
+                }
+                Action::SendDone {
+                    send,
+                    owner,
+                    outcome,
+                } => self.send_done(send, owner, outcome),
+                Action::RecvDone { owner, outcome, .. } => self.recv_done(owner, outcome),
+                Action::Mismatch(mismatch) => {
+                    self.fail_mismatched(mismatch.context, mismatch.sequence, mismatch.peer);
+                }
+            }
+        }
+    }
+
+    fn expose(&mut self, header: &Header) {
+        let send = SendId::from(slotmap::KeyData::from_ffi(header.token));
+        let buffer = BufferId(header.place);
+        let Some(pinned) = self.state.buffers.pinned(buffer, 0, index(header.length)) else {
+            return;
+        };
+        // SAFETY: `unexpose` is called when the send is done or given up, before its buffer goes.
+        unsafe { self.state.exposed.expose(header.token, pinned) };
+        self.state.exposing.insert(send, ());
+    }
+
+    fn unexpose(&mut self, send: SendId) {
+        if self.state.exposing.remove(&send).is_some() {
+            self.state.exposed.withdraw(send.data().as_ffi());
+        }
+    }
+
+    fn pull(&mut self, from: Peer, buffer: BufferId, token: u64, length: u64) -> bool {
+        let exposed = self.state.exposed.clone();
+        let Some(table) = exposed.index_of(self.state.me, from) else {
+            return false;
+        };
+        let length = index(length);
+        match self.state.room(buffer, length, length) {
+            Some(space) => exposed.copy(table, token, space),
+            None => true, // The receive was abandoned: let the sender go on.
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        staged: crate::engine::matching::NodeId,
+        into: Option<(RecvId, BufferId)>,
+        take: u64,
+    ) {
+        let buffer = into.map(|(_, buffer)| buffer);
+        if let (Err(Fault::OutOfMemory(bytes)), Some((recv, _))) =
+            (self.state.deliver(staged, buffer, take), into)
+        {
+            self.state.out_of_memory(recv, bytes);
+        }
+    }
+
+    fn send_done(&mut self, send: SendId, owner: Owner, outcome: Result<(), Failure>) {
+        self.unexpose(send);
+        self.state.end_part(send);
+        let outcome = outcome.map_err(Fault::Message);
+        if owner.step == Owner::WHOLE {
+            let nothing = Envelope {
+                source: self.state.me,
+                tag: 0,
+                length: 0,
+                check: 0,
+            };
+            self.state.complete(owner, outcome.map(|()| nothing));
+        } else {
+            self.step_done(owner, outcome);
+        }
+    }
+
+    fn recv_done(&mut self, owner: Owner, outcome: Result<Envelope, Failure>) {
+        let outcome = outcome.map_err(Fault::Message);
+        if owner.step == Owner::WHOLE {
+            self.state.complete(owner, outcome);
+        } else {
+            self.step_done(owner, outcome.map(|_| ()));
+        }
+    }
+
+    fn read_control(&mut self) -> bool {
+        let Some(control) = &mut self.control else {
+            return false;
+        };
+        let (messages, end) = control.read();
+        let moved = !messages.is_empty();
+        for message in messages {
+            match message {
+                ToRank::Welcome(_) => {}
+                ToRank::Address { rank, addresses } => {
+                    let addresses = addresses
+                        .iter()
+                        .filter_map(|text| text.parse().ok())
+                        .collect();
+                    self.fabric.resolve(Peer(rank), addresses);
+                }
+                ToRank::Gone(departure) => self.departed(&departure),
+            }
+        }
+        if let Some(why) = end {
+            if let Some(mut control) = self.control.take() {
+                // A closed connection would stay readable for ever.
+                let _ = self.fabric.detach_control(&mut control.stream);
+            }
+            let me = self.state.me;
+            self.state.fail_job(JobFailure {
+                peer: me,
+                cause: format!("lost its launcher: {why}"),
+                kind: JobFailureKind::Gone,
+            });
+        }
+        moved
+    }
+
+    fn departed(&mut self, departure: &Departure) {
+        let peer = Peer(departure.rank);
+        if departure.rank >= self.state.size || peer == self.state.me {
+            return;
+        }
+        self.suspects.retain(|(suspect, ..)| *suspect != peer);
+        let cause = describe(departure);
+        self.fabric.gone(peer, &cause);
+        if matches!(
+            departure.cause,
+            Cause::Finalized
+                | Cause::Exited {
+                    code: 0,
+                    finalized: true
+                }
+        ) {
+            self.state.departures.insert(peer, cause);
+            if self.state.closed.contains(&peer) {
+                self.state.engine.peer_gone(peer, false);
+                self.perform();
+            } // Otherwise when the last of what it sent has been read.
+        } else {
+            self.state.fail_job(JobFailure {
+                peer,
+                cause,
+                kind: JobFailureKind::Gone,
+            });
+        }
+    }
+
+    fn peer_lost(&mut self, peer: Peer, why: Lost, now: Instant) {
+        let (cause, kind) = match why {
+            Lost::Closed => return self.peer_closed(peer),
+            _ if self.state.departures.contains_key(&peer) => return self.peer_closed(peer),
+            Lost::Broken(text) => {
+                if let Some(control) = &mut self.control {
+                    control.watch(&[peer], false);
+                    let patience = now + Duration::from_millis(VERDICT_MILLIS_MAX);
+                    self.suspects.push((peer, patience, text));
+                    return;
+                }
+                (text, JobFailureKind::Gone)
+            }
+            Lost::Wire(text) => (text, JobFailureKind::Wire),
+            Lost::Authentication(text) => (text, JobFailureKind::Authentication),
+            Lost::Unreachable(text) => (text, JobFailureKind::Unreachable),
+        };
+        self.state.fail_job(JobFailure { peer, cause, kind });
+    }
+
+    /// Everything that a peer sent before it finalized has been read. Only the launcher knows whether
+    /// its process ended well.
+    fn peer_closed(&mut self, peer: Peer) {
+        self.state.closed.insert(peer);
+        if self.control.is_none() {
+            self.state.departures.insert(peer, "has finalized".into());
+        }
+        if self.state.departures.contains_key(&peer) {
+            self.state.engine.peer_gone(peer, false);
+        } else if let Some(control) = &mut self.control {
+            control.watch(&[peer], false);
+        }
+    }
+
+    /// The launcher has not said anything about a peer whose connection broke: believe the break.
+    fn judge_suspects(&mut self, now: Instant) {
+        let due = self.suspects.iter().position(|(_, until, _)| *until <= now);
+        if let Some((peer, _, text)) = due.map(|index| self.suspects.swap_remove(index)) {
+            let cause = format!("does not answer: {text}");
+            self.state.fail_job(JobFailure {
+                peer,
+                cause,
+                kind: JobFailureKind::Gone,
+            });
+        }
+    }
+
+    /// A collective's outcome, if it has one.
+    pub(crate) fn collective_outcome(&self, key: CollectiveKey) -> Option<Result<(), Fault>> {
+        self.state
+            .collectives
+            .get(key)
+            .and_then(|running| running.outcome.clone())
+    }
+}
+
+/// How long a rank waits before it asks to be told of departures.
+pub(crate) const WATCH_AFTER: Duration = Duration::from_millis(WATCH_AFTER_MILLIS);
+
+/// How a rank left, as the end of a sentence that begins with it.
+fn describe(departure: &Departure) -> String {
+    let Departure {
+        host, pid, cause, ..
+    } = departure;
+    let how = match cause {
+        Cause::Finalized
+        | Cause::Exited {
+            code: 0,
+            finalized: true,
+        } => {
+            return format!("on {host} has finalized and will not answer any more");
+        }
+        Cause::Exited {
+            code,
+            finalized: false,
+        } => {
+            format!("ended with exit code {code} before it finalized")
+        }
+        Cause::Exited { code, .. } => format!("ended with exit code {code}"),
+        Cause::Killed { signal } => format!("was killed by signal {signal}"),
+        Cause::Panicked { message, location } => format!("panicked at {location}: {message}"),
+        Cause::Failed { message } => format!("failed: {message}"),
+        Cause::HostLost => "was lost with its host".into(),
+    };
+    format!("on {host} (pid {pid}) {how}")
+}

@@ -1,0 +1,239 @@
+//! How a rank waits: poll, then yield, then sleep.
+//!
+//! Waking a sleeping process across cores costs about 15 microseconds; a yield to a rank on the same
+//! core about one. So a waiting rank polls for a while when it has a core to itself, offers its core a
+//! few times when it has not, and then sleeps in the operating system until something arrives: a rank
+//! that waits for long costs nothing.
+//!
+//! Any thread may wait. The first one that has to sleep does so in the waiter, which watches the
+//! connections; others sleep on a condition variable until somebody has made progress.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::progress::{Core, WATCH_AFTER};
+use crate::transport::{Waiter, Waker};
+
+/// How long each stage of waiting lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    pub(crate) spin: Duration,
+    pub(crate) yields: u32,
+}
+
+/// The lock, and what it takes to wait for changes behind it.
+#[derive(Debug)]
+pub(crate) struct Station {
+    core: Mutex<Core>,
+    waiter: Mutex<Waiter>,
+    waker: Waker,
+    progressed: Condvar,
+    patience: Patience,
+}
+
+impl Station {
+    pub(crate) fn new(core: Core, waiter: Waiter, waker: Waker, patience: Patience) -> Self {
+        Self {
+            core: Mutex::new(core),
+            waiter: Mutex::new(waiter),
+            waker,
+            progressed: Condvar::new(),
+            patience,
+        }
+    }
+
+    /// The lock. A thread that panicked while holding it has broken an internal rule; the others go on
+    /// as far as they can, so that the panic's own message is what the user sees.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks, acts, and tells whoever waits for what was completed thereby.
+    pub(crate) fn act<R>(&self, action: impl FnOnce(&mut Core) -> R) -> R {
+        let mut core = self.lock();
+        let result = action(&mut core);
+        core.settle(Instant::now());
+        self.tell(&mut core);
+        result
+    }
+
+    /// One look for news, without waiting.
+    pub(crate) fn poll<R>(&self, mut ready: impl FnMut(&mut Core) -> Option<R>) -> Option<R> {
+        let mut core = self.lock();
+        let mut result = ready(&mut core);
+        if result.is_none() {
+            core.turn(Instant::now());
+            result = ready(&mut core);
+        }
+        self.tell(&mut core);
+        result
+    }
+
+    /// Makes progress until `ready` gives something; `None` when the deadline passes first.
+    pub(crate) fn wait<R>(
+        &self,
+        deadline: Option<Instant>,
+        mut ready: impl FnMut(&mut Core) -> Option<R>,
+    ) -> Option<R> {
+        let mut core = self.lock();
+        let mut idle = Idle::default();
+        loop {
+            if let Some(result) = ready(&mut core) {
+                return Some(result);
+            }
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                return None;
+            }
+            let moved = core.turn(now);
+            self.tell(&mut core);
+            if moved {
+                idle.moved();
+                continue;
+            }
+            core = match idle.next(now, &self.patience) {
+                Stage::Spin => {
+                    drop(core);
+                    std::hint::spin_loop();
+                    self.lock()
+                }
+                Stage::Yield => {
+                    drop(core);
+                    std::thread::yield_now();
+                    self.lock()
+                }
+                Stage::Park { waited } => {
+                    if waited >= WATCH_AFTER {
+                        core.watch_awaited();
+                    }
+                    let until = sleep_until(&core, deadline, now, waited);
+                    self.park(core, until)
+                }
+            };
+        }
+    }
+
+    fn park<'a>(
+        &'a self,
+        mut core: MutexGuard<'a, Core>,
+        until: Option<Instant>,
+    ) -> MutexGuard<'a, Core> {
+        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        if core.polling {
+            core.sleepers += 1;
+            let timeout = timeout.unwrap_or(Duration::from_secs(1));
+            let (mut core, _) = self
+                .progressed
+                .wait_timeout(core, timeout)
+                .unwrap_or_else(PoisonError::into_inner);
+            core.sleepers -= 1;
+            return core;
+        }
+        core.polling = true;
+        drop(core);
+        let slept = self
+            .waiter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .wait(timeout);
+        if let Err(error) = slept {
+            tracing::warn!(%error, "cannot wait for connections; polling instead");
+            std::thread::yield_now();
+        }
+        let mut core = self.lock();
+        core.polling = false;
+        if core.sleepers > 0 {
+            self.progressed.notify_all(); // One of them has to take over the waiter.
+        }
+        core
+    }
+
+    /// Tells sleeping threads that operations were completed.
+    fn tell(&self, core: &mut Core) {
+        if core.told == core.state.completions {
+            return;
+        }
+        core.told = core.state.completions;
+        if core.sleepers > 0 {
+            self.progressed.notify_all();
+        }
+        if core.polling {
+            self.waker.wake();
+        }
+    }
+}
+
+fn sleep_until(
+    core: &Core,
+    deadline: Option<Instant>,
+    now: Instant,
+    waited: Duration,
+) -> Option<Instant> {
+    let watch = core.control.is_some().then(|| {
+        if waited < WATCH_AFTER {
+            now + (WATCH_AFTER - waited)
+        } else {
+            now + Duration::from_secs(5)
+        }
+    });
+    [deadline, core.next_deadline(), watch]
+        .into_iter()
+        .flatten()
+        .min()
+}
+
+enum Stage {
+    Spin,
+    Yield,
+    Park { waited: Duration },
+}
+
+#[derive(Default)]
+struct Idle {
+    since: Option<Instant>,
+    yields: u32,
+}
+
+impl Idle {
+    fn moved(&mut self) {
+        *self = Self::default();
+    }
+
+    fn next(&mut self, now: Instant, patience: &Patience) -> Stage {
+        let since = *self.since.get_or_insert(now);
+        let waited = now.saturating_duration_since(since);
+        if waited < patience.spin {
+            return Stage::Spin;
+        }
+        if self.yields < patience.yields {
+            self.yields += 1;
+            return Stage::Yield;
+        }
+        Stage::Park { waited }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_follow_each_other_and_begin_anew_after_news() {
+        let patience = Patience {
+            spin: Duration::from_micros(10),
+            yields: 2,
+        };
+        let start = Instant::now();
+        let mut idle = Idle::default();
+        assert!(matches!(idle.next(start, &patience), Stage::Spin));
+        let later = start + Duration::from_micros(20);
+        assert!(matches!(idle.next(later, &patience), Stage::Yield));
+        assert!(matches!(idle.next(later, &patience), Stage::Yield));
+        let Stage::Park { waited } = idle.next(later, &patience) else {
+            panic!("should sleep")
+        };
+        assert_eq!(waited, Duration::from_micros(20));
+        idle.moved();
+        assert!(matches!(idle.next(later, &patience), Stage::Spin));
+    }
+}
