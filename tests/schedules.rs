@@ -225,8 +225,10 @@ fn verify(algorithm: &Algorithm, operations: &[Operation<'_>], element_bytes: us
     let memories: Vec<_> = (0..size)
         .map(|rank| brought(&operations[rank], rank, size))
         .collect();
-    for (seed, delivery) in [(1, Delivery::Synchronous), (2, Delivery::Mixed)] {
-        let mut random = SmallRng::seed_from_u64(seed * 1000 + size as u64);
+    // Without races the order of events makes no difference; the second run is to show that.
+    let runs = if size <= RANKS_MAX / 2 { 2 } else { 1 };
+    for (seed, delivery) in (1..=runs).zip([Delivery::Synchronous, Delivery::Mixed]) {
+        let mut random = SmallRng::seed_from_u64((seed * 1000 + size) as u64);
         let ends = job
             .run(memories.clone(), Value::combine, delivery, |n| {
                 random.random_range(0..n)
