@@ -191,6 +191,7 @@ impl Fabric {
     /// blocking, but no more than a bounded amount of work. `now` must not run backwards.
     pub fn progress(&mut self, now: Instant, sink: &mut impl Sink) -> Turn {
         let mut turn = Turn::default();
+        let deadline_before = self.next_deadline();
         self.turns = self.turns.wrapping_add(1);
         let asks_now = self.turns % TURNS_PER_POLL == 0;
         let asks = match &self.links {
@@ -222,7 +223,12 @@ impl Fabric {
             }
         }
         self.events.clear();
-        if more {
+        let sooner = match (self.next_deadline(), deadline_before) {
+            (Some(after), Some(before)) => after < before,
+            (after, _) => after.is_some(),
+        };
+        // Another thread may sleep, with a limit chosen before this turn.
+        if more || sooner {
             self.hub.notify();
         }
         turn

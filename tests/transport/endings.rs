@@ -136,9 +136,9 @@ fn a_farewell_flushes_more_than_the_kernel_holds() {
         drive(&mut nodes, |nodes| {
             nodes[0].fabric.drained() && nodes[1..].iter().all(|node| node.lost(0).is_some())
         });
-        for rank in 1..3 {
-            assert_eq!(nodes[rank].lost(0), Some(&Lost::Closed), "{link:?}");
-            assert!(nodes[rank].sink.arrived[0].bytes == pattern(0, rank as u64, size));
+        for (rank, node) in (0..).zip(&nodes).skip(1) {
+            assert_eq!(node.lost(0), Some(&Lost::Closed), "{link:?}");
+            assert!(node.sink.arrived[0].bytes == pattern(0, rank, size));
         }
     }
 }

@@ -125,7 +125,7 @@ impl Sockets {
         if let Some(gone) = &link.gone
             && (gone.1 <= now || !matches!(link.state, State::Open(_)))
         {
-            let why = Lost::Broken(gone.0.clone());
+            let why = gone.0.clone();
             self.end(peer, why, sink);
             return true;
         }
@@ -223,6 +223,7 @@ impl Sockets {
         let Some(dialing) = self.dialing(peer) else {
             return;
         };
+        tracing::debug!(peer = peer.0, error, "cannot connect yet");
         dialing.last_error = error;
         let since = *dialing.since.get_or_insert(now);
         dialing.next_address += 1;
@@ -257,9 +258,9 @@ impl Sockets {
             dialing.addresses = addresses;
             dialing.next_address = 0;
             if dialing.addresses.is_empty() {
-                let until = now;
                 if let Some(link) = self.links.get_mut(&peer) {
-                    link.gone = Some(Box::new(("it listens nowhere".into(), until)));
+                    let why = Lost::Unreachable("it listens nowhere".into());
+                    link.gone = Some(Box::new((why, now)));
                 }
             } else {
                 dialing.step = Step::Pause(now);

@@ -42,8 +42,9 @@ pub(super) struct Link {
     pub(super) timed: bool,
     /// Reads in vain since the last one that found something.
     pub(super) misses: u32,
-    /// The launcher says that the peer's process has ended; how long to wait for its last bytes.
-    pub(super) gone: Option<Box<(String, Instant)>>,
+    /// The link must end, for instance because the launcher says that the peer's process has: how it is
+    /// told, and how long to wait for the last bytes.
+    pub(super) gone: Option<Box<(Lost, Instant)>>,
 }
 
 impl Link {

@@ -451,7 +451,7 @@ impl Sockets {
             }
             State::Idle | State::Dialing(_) => Instant::now(),
         };
-        link.gone = Some(Box::new((reason.into(), until)));
+        link.gone = Some(Box::new((Lost::Broken(reason.into()), until)));
         self.activate(peer);
         self.link_at(peer, when);
     }
