@@ -233,3 +233,20 @@ fn nobody_at_the_address_is_told_after_a_while() {
         node.lost(1)
     );
 }
+
+#[test]
+fn a_peer_without_an_address_is_unreachable() {
+    let _watchdog = watchdog("no_address");
+    let mut node = Job::new(Link::Tcp, 2, seed("no_address")).start(0);
+    node.send(1, 1, b"anybody?");
+    let addresses = HashMap::from([(1, vec![])]);
+    while node.sink.lost.is_empty() {
+        node.turn();
+        crate::rig::answer_lookups(&mut node, &addresses);
+    }
+    assert!(
+        matches!(node.lost(1), Some(Lost::Unreachable(_))),
+        "{:?}",
+        node.lost(1)
+    );
+}
