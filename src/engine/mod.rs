@@ -238,12 +238,15 @@ impl Engine {
         }
     }
 
-    /// The credit that is left for a peer, and how much of this rank's window the peer has used.
+    /// The credit that is left for a peer; how much of this rank's window the peer has used; and how
+    /// much of that is about to be given back.
     #[doc(hidden)]
-    pub fn credit_state(&self, peer: Peer) -> (u64, u64) {
+    pub fn credit_state(&self, peer: Peer) -> (u64, u64, u64) {
         self.peers[peer.index()]
             .as_ref()
-            .map_or((self.window, 0), |state| (state.credit, state.taken))
+            .map_or((self.window, 0, 0), |state| {
+                (state.credit, state.taken, state.owed)
+            })
     }
 
     /// The peers that open requests wait for, and whether one waits for any source.

@@ -393,7 +393,8 @@ impl Network {
             );
             for other in self.nodes.iter().filter(|other| other.alive) {
                 let credit = node.engine.credit_state(other.me).0;
-                let taken = other.engine.credit_state(me).1;
+                let (_, taken, owed) = other.engine.credit_state(me);
+                assert_eq!(taken, owed, "{} keeps credit of {me}", other.me);
                 assert_eq!(
                     credit + taken,
                     self.window,
