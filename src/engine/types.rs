@@ -326,7 +326,7 @@ pub struct EngineConfig {
     pub size: u32,
     /// Life of the job.
     pub epoch: Epoch,
-    /// How peers are reached unless [`Engine::set_route`] says otherwise.
+    /// How peers are reached unless [`Engine::set_route`](super::Engine::set_route) says otherwise.
     pub route: Route,
     /// Unexpected payload that is held at most, in bytes, for all peers together.
     pub unexpected_bytes_max: u64,
