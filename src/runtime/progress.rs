@@ -119,6 +119,8 @@ impl Core {
         match handle {
             Handle::None => {}
             Handle::Send(id) => {
+                // The engine must not be about to transmit what is withdrawn.
+                self.perform();
                 self.unexpose(id);
                 self.state.withdraw(id);
             }

@@ -182,6 +182,10 @@ fn sleep_until(
         .min()
 }
 
+/// While it polls, a rank offers its core this often: on a busy machine the rank that it waits for may
+/// have been put on the same core, and would otherwise run only when polling ends.
+const OFFER_AFTER: Duration = Duration::from_micros(5);
+
 enum Stage {
     Spin,
     Yield,
@@ -191,6 +195,8 @@ enum Stage {
 #[derive(Default)]
 struct Idle {
     since: Option<Instant>,
+    /// When the core was last offered while polling.
+    offered: Option<Instant>,
     yields: u32,
 }
 
@@ -203,7 +209,12 @@ impl Idle {
         let since = *self.since.get_or_insert(now);
         let waited = now.saturating_duration_since(since);
         if waited < patience.spin {
-            return Stage::Spin;
+            let offered = *self.offered.get_or_insert(now);
+            if now.saturating_duration_since(offered) < OFFER_AFTER {
+                return Stage::Spin;
+            }
+            self.offered = Some(now);
+            return Stage::Yield;
         }
         if self.yields < patience.yields {
             self.yields += 1;
