@@ -45,7 +45,8 @@ pub fn init() -> Result<Communicator> {
 /// threads of this process when `phalanx run --as threads -n 4` or `PHALANX_THREADS=4` says so. The
 /// program need not know which. Meant as the whole body of `main`.
 ///
-/// An error of a rank is printed and reported to the launcher; the exit code is then 1.
+/// An error of a rank is reported to the launcher, which prints the first one with the rank's name, or
+/// printed here when there is no launcher; the exit code is then 1.
 ///
 /// # Examples
 ///
@@ -68,16 +69,31 @@ where
 {
     match run_ranks(program) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
+        Err(Ended::Reported) => ExitCode::FAILURE,
+        Err(Ended::Unreported(message)) => {
             eprintln!("Error: {message}");
             ExitCode::FAILURE
         }
     }
 }
 
+/// How a program ended that failed.
+enum Ended {
+    /// The launcher knows, and will say it.
+    Reported,
+    /// Nobody else will say this.
+    Unreported(String),
+}
+
+impl From<String> for Ended {
+    fn from(message: String) -> Self {
+        Self::Unreported(message)
+    }
+}
+
 fn run_ranks<E>(
     program: impl Fn(Communicator) -> std::result::Result<(), E> + Send + Sync,
-) -> std::result::Result<(), String>
+) -> std::result::Result<(), Ended>
 where
     E: From<Error> + std::fmt::Display + Send,
 {
@@ -87,20 +103,22 @@ where
         let ended = on_threads(n, &config, &program);
         return ended
             .map(|_| ())
-            .map_err(|(rank, error)| format!("rank {rank}: {error}"));
+            .map_err(|(rank, error)| format!("rank {rank}: {error}").into());
     }
     let world = init().map_err(|error| error.to_string())?;
     let runtime = Arc::clone(&world.inner.runtime);
-    let result = program(world).map_err(|error| error.to_string());
-    if let Err(message) = &result {
-        if let Some(reporter) = runtime.reporter() {
-            let (message, class) = (message.replace('\n', " "), runtime.failure_class());
-            reporter.say(&FromRank::Failed { message, class });
-        }
-        // The launcher tells the others; nothing is to be waited for here.
-        runtime.die("ended with an error");
-    }
-    result
+    let Err(error) = program(world) else {
+        return Ok(());
+    };
+    let message = error.to_string().replace('\n', " ");
+    let Some(reporter) = runtime.reporter() else {
+        return Err(message.into());
+    };
+    let class = runtime.failure_class(&message);
+    reporter.say(&FromRank::Failed { message, class });
+    // The launcher tells the others; nothing is to be waited for here.
+    runtime.die("ended with an error");
+    Err(Ended::Reported)
 }
 
 /// Runs `program` as `n` ranks that are threads of this process, and gives their results in the order of

@@ -409,17 +409,18 @@ impl Communicator {
             Fault::Finalized => ErrorKind::Finalized,
             Fault::Timeout => ErrorKind::Timeout,
         };
-        self.inner.runtime.note_error(&kind);
         let error = Error::new(kind, call.operation)
             .on(&self.inner.name)
             .with_tag(tag)
             .after(call.begun.elapsed())
             .at(call.site);
         let peer = peer.and_then(|peer| Some((self.inner.group.rank(peer)?, peer)));
-        match peer {
+        let error = match peer {
             Some((rank, peer)) => error.with_peer(rank, self.inner.runtime.identity().host(peer)),
             None => error,
-        }
+        };
+        self.inner.runtime.note_error(&error);
+        error
     }
 
     fn kind_of(&self, failure: Failure, element: &'static str) -> ErrorKind {

@@ -12,8 +12,8 @@ mod progress;
 mod state;
 mod wait;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ use crate::base::ids::{Context, Peer};
 use crate::engine::{
     BufferId, Capacity, Envelope, Incoming, Mode, Outgoing, Owner, Pattern, SendStart,
 };
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::pod::OwnedElements;
 use crate::schedule::Schedule;
 use crate::wire::control::{FailureClass, FromRank, NodeMap};
@@ -78,8 +78,8 @@ pub(crate) struct Runtime {
     identity: Identity,
     reporter: Option<Reporter>,
     driver: AtomicBool,
-    /// The last error of an operation came from the end of another rank.
-    victim: AtomicBool,
+    /// The last error of an operation.
+    last_error: Mutex<Option<(FailureClass, String)>>,
 }
 
 /// Takes borrowed buffers and what uses them off the tables, whatever happens.
@@ -114,7 +114,7 @@ impl Runtime {
             identity,
             reporter,
             driver: AtomicBool::new(false),
-            victim: AtomicBool::new(false),
+            last_error: Mutex::new(None),
         })
     }
 
@@ -145,19 +145,34 @@ impl Runtime {
         self.reporter.as_ref()
     }
 
-    /// Notes whether an error that the program is given comes from the end of another rank.
-    pub(crate) fn note_error(&self, kind: &ErrorKind) {
-        let victim = matches!(kind, ErrorKind::PeerGone { .. });
-        self.victim.store(victim, Ordering::Relaxed);
+    /// Notes an error that the program is given, in case the program ends with it.
+    pub(crate) fn note_error(&self, error: &Error) {
+        let class = match error.kind() {
+            ErrorKind::PeerGone { .. } => FailureClass::PeerGone,
+            ErrorKind::Mismatch { .. } => FailureClass::Mismatch,
+            ErrorKind::Timeout => FailureClass::Timeout,
+            ErrorKind::Wire { .. } => FailureClass::Wire,
+            ErrorKind::Authentication { .. } => FailureClass::Authentication,
+            _ => FailureClass::Program,
+        };
+        let mut last = self
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *last = Some((class, error.to_string()));
     }
 
-    /// What sort of failure it is when the program ends with an error now.
-    pub(crate) fn failure_class(&self) -> FailureClass {
-        if self.victim.load(Ordering::Relaxed) {
-            FailureClass::PeerGone
-        } else {
-            FailureClass::Program
-        }
+    /// What sort of failure it is when the program ends with this message: that of the last error of an
+    /// operation, if the message is about it.
+    pub(crate) fn failure_class(&self, message: &str) -> FailureClass {
+        let last = self
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let told = last
+            .as_ref()
+            .filter(|(_, text)| message.contains(text.as_str()));
+        told.map_or(FailureClass::Program, |(class, _)| *class)
     }
 
     /// Takes no further part, without a farewell: others see that this rank broke off.
