@@ -50,6 +50,13 @@ pub const VERDICT_MILLIS_MAX: u64 = 3_000;
 /// After this long a blocked rank asks the launcher to tell it when the peer has gone.
 pub const WATCH_AFTER_MILLIS: u64 = 50;
 
+/// Longest description of a collective that one rank sends another in a dispute.
+pub const DISPUTE_BYTES_MAX: usize = 1024;
+/// Time that a rank waits to hear what the other one called.
+pub const DISPUTE_MILLIS_MAX: u64 = 500;
+/// Collectives that a rank can still describe after it has completed them.
+pub const DISPUTES_REMEMBERED: usize = 64;
+
 /// Bytes that one read of a stream takes at most into the shared buffer.
 pub const STREAM_READ_BYTES: usize = 64 * 1024;
 

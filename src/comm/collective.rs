@@ -12,7 +12,7 @@ use super::{Call, Communicator};
 use crate::error::Result;
 use crate::pod::operator::{Operator, Reducer, reducer};
 use crate::pod::{OwnedElements, Pod, fingerprint};
-use crate::runtime::Setting;
+use crate::runtime::{CollectiveCall, Setting};
 use crate::schedule::{Counts, Operation, Schedule, build};
 
 /// A collective that is ready to begin.
@@ -25,12 +25,12 @@ pub(super) struct Prepared {
 /// How elements are combined, and by which name all ranks must call it.
 pub(super) struct Combination {
     reducer: Arc<dyn Reducer>,
-    name: String,
+    name: &'static str,
 }
 
 impl Combination {
     pub(super) fn of<T: Pod, O: Operator<T>>(operator: O) -> (Self, bool) {
-        let (name, commutative) = (operator.name().to_owned(), operator.commutative());
+        let (name, commutative) = (operator.name(), operator.commutative());
         (
             Self {
                 reducer: Arc::from(reducer::<T, O>(operator)),
@@ -599,6 +599,7 @@ impl Communicator {
     /// Builds the schedule of a collective and gives it its number.
     pub(super) fn prepare<T: Pod>(
         &self,
+        call: &Call,
         operation: &Operation<'_>,
         combination: Option<Combination>,
     ) -> Prepared {
@@ -611,17 +612,25 @@ impl Communicator {
             size_of::<T>(),
             &inner.selection,
         );
-        let (reducer, name) = match combination {
-            Some(combination) => (Some(combination.reducer), combination.name),
-            None => (None, String::new()),
+        let operator = combination.as_ref().map(|combination| combination.name);
+        let facts = agreed(operation);
+        let described = CollectiveCall {
+            operation: call.operation,
+            element: facts.count.map(|_| std::any::type_name::<T>()),
+            count: facts.count,
+            operator,
+            root: facts.root,
+            algorithm: schedule.algorithm,
+            site: call.site,
         };
         let setting = Setting {
             group: inner.group.clone(),
             context: inner.context.collective(),
             sequence,
-            signature: self.signature::<T>(operation, &name, schedule.algorithm, sequence),
+            signature: self.signature::<T>(operation, &facts, &described, sequence),
             element: size_of::<T>(),
-            reducer,
+            call: described,
+            reducer: combination.map(|combination| combination.reducer),
             buffers: [None; 3],
         };
         let scratch = Box::new(vec![T::zeroed(); schedule.scratch]);
@@ -644,7 +653,7 @@ impl Communicator {
             schedule,
             setting,
             scratch,
-        } = self.prepare::<T>(operation, combination);
+        } = self.prepare::<T>(call, operation, combination);
         let input = input.map(bytemuck::cast_slice);
         let output = output.map(bytemuck::cast_slice_mut);
         let runtime = &self.inner.runtime;
@@ -657,20 +666,20 @@ impl Communicator {
     fn signature<T: 'static>(
         &self,
         operation: &Operation<'_>,
-        operator: &str,
-        algorithm: &str,
+        facts: &Agreed,
+        call: &CollectiveCall,
         sequence: u64,
     ) -> u64 {
-        let (root, count) = agreed(operation);
+        let hash = |text: &str| xxhash_rust::xxh3::xxh3_64(text.as_bytes());
         let numbers = [
             self.inner.context.0,
             sequence,
             operation.kind() as u64,
             fingerprint::<T>(),
-            root as u64,
-            count as u64,
-            xxhash_rust::xxh3::xxh3_64(operator.as_bytes()),
-            xxhash_rust::xxh3::xxh3_64(algorithm.as_bytes()),
+            facts.root.map_or(u64::MAX, |root| root as u64),
+            facts.counts,
+            hash(call.operator.unwrap_or_default()),
+            hash(call.algorithm),
         ];
         xxhash_rust::xxh3::xxh3_64(bytemuck::cast_slice(&numbers))
     }
@@ -696,26 +705,52 @@ impl Communicator {
     }
 }
 
-/// Root and count as far as they have to be equal on all ranks.
-fn agreed(operation: &Operation<'_>) -> (usize, usize) {
+/// Root and counts as far as they have to be equal on all ranks.
+struct Agreed {
+    root: Option<usize>,
+    /// For people: elements of this rank's block.
+    count: Option<usize>,
+    /// For the signature.
+    counts: u64,
+}
+
+fn agreed(operation: &Operation<'_>) -> Agreed {
+    let one = |root: Option<usize>, count: usize| Agreed {
+        root,
+        count: Some(count),
+        counts: count as u64,
+    };
     match *operation {
-        Operation::Barrier | Operation::Alltoallv { .. } => (0, 0),
+        Operation::Barrier => Agreed {
+            root: None,
+            count: None,
+            counts: 0,
+        },
+        Operation::Alltoallv { sends, .. } => Agreed {
+            root: None,
+            count: Some(sends.iter().sum()),
+            counts: 0,
+        },
+        Operation::Gatherv { root, own, .. } | Operation::Scatterv { root, own, .. } => Agreed {
+            root: Some(root),
+            count: Some(own),
+            counts: 0,
+        },
         Operation::Bcast { root, count }
         | Operation::Reduce { root, count, .. }
         | Operation::Gather { root, count }
-        | Operation::Scatter { root, count } => (root, count),
-        Operation::Gatherv { root, .. } | Operation::Scatterv { root, .. } => (root, 0),
+        | Operation::Scatter { root, count } => one(Some(root), count),
         Operation::Allreduce { count, .. }
         | Operation::Scan { count }
         | Operation::Exscan { count }
-        | Operation::Alltoall { count } => (0, count),
+        | Operation::Alltoall { count } => one(None, count),
         Operation::Allgather { counts } | Operation::ReduceScatter { counts, .. } => match counts {
-            Counts::Equal(count) => (0, count),
-            Counts::Each(counts) => (1, hash_of(counts)),
+            Counts::Equal(count) => one(None, count),
+            Counts::Each(counts) => Agreed {
+                root: None,
+                count: Some(counts.iter().sum()),
+                counts: xxhash_rust::xxh3::xxh3_64(bytemuck::cast_slice(counts)),
+            },
         },
     }
-}
-
-fn hash_of(counts: &[usize]) -> usize {
-    xxhash_rust::xxh3::xxh3_64(bytemuck::cast_slice(counts)) as usize
 }

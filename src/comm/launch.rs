@@ -107,10 +107,13 @@ where
     }
     let world = init().map_err(|error| error.to_string())?;
     let runtime = Arc::clone(&world.inner.runtime);
-    let Err(error) = program(world) else {
+    let last = world.clone();
+    let ended = program(world).map_err(|error| error.to_string());
+    let Err(message) = ended.and_then(|()| last.finalize().map_err(|error| error.to_string()))
+    else {
         return Ok(());
     };
-    let message = error.to_string().replace('\n', " ");
+    let message = message.replace('\n', " ");
     let Some(reporter) = runtime.reporter() else {
         return Err(message.into());
     };

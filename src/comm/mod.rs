@@ -25,7 +25,7 @@ use crate::engine::{Failure, Pattern};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::TAG_MAX;
 use crate::runtime::group::Group;
-use crate::runtime::{Fault, JobFailureKind, Runtime};
+use crate::runtime::{Fault, JobFailureKind, Runtime, describe_mismatch};
 use crate::schedule::Selection;
 use crate::wire::control::FromRank;
 
@@ -387,14 +387,16 @@ impl Communicator {
                 self.kind_of(failure, element)
             }
             Fault::OutOfMemory(bytes) => ErrorKind::OutOfMemory { bytes },
-            Fault::Mismatch { peer: other } => {
+            Fault::Mismatch {
+                peer: other,
+                ours,
+                theirs,
+            } => {
                 peer = Some(other);
-                ErrorKind::Mismatch {
-                    reason:
-                        "the other rank called a different collective here: operation, operator, \
-                             element type, count, root and order of calls must agree on all ranks"
-                            .into(),
-                }
+                let rank = self.inner.group.rank(other).unwrap_or(0);
+                let (ours, theirs) = (ours.as_deref(), theirs.as_deref());
+                let reason = describe_mismatch((self.rank(), ours), (rank, theirs));
+                ErrorKind::Mismatch { reason }
             }
             Fault::Job(failure) => {
                 peer = Some(failure.peer);
@@ -404,6 +406,7 @@ impl Communicator {
                     JobFailureKind::Wire => ErrorKind::Wire { reason },
                     JobFailureKind::Authentication => ErrorKind::Authentication { reason },
                     JobFailureKind::Unreachable => ErrorKind::Unreachable { reason },
+                    JobFailureKind::Mismatch => ErrorKind::Mismatch { reason },
                 }
             }
             Fault::Finalized => ErrorKind::Finalized,

@@ -4,8 +4,8 @@
 //! to be. Frames are told apart by communicator and sequence number; two signatures for one sequence
 //! number are a mismatch, found at the first frame, without any message of its own.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 
 use rustc_hash::FxBuildHasher;
 
@@ -20,6 +20,9 @@ pub const ROUND_BITS: u32 = 24;
 pub const fn tag(sequence: u64, round: u32) -> u64 {
     sequence << ROUND_BITS | round as u64
 }
+
+/// Collectives whose signature is still known after this rank has done its part of them.
+const ENDED_REMEMBERED: usize = 64;
 
 /// Two ranks disagree about what their `sequence`-th collective on a communicator is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +52,25 @@ struct Record {
 #[derive(Debug, Default)]
 pub(crate) struct Collectives {
     records: HashMap<(Context, u64), Record, FxBuildHasher>,
+    /// Context, number and signature of the last ones that this rank has done its part of.
+    ended: VecDeque<(Context, u64, u64)>,
 }
 
 impl Collectives {
     pub(crate) fn len(&self) -> usize {
         self.records.len()
+    }
+
+    /// The signature of a collective that has ended not long ago.
+    fn past(&self, context: Context, sequence: u64) -> Option<u64> {
+        let (latest, number, _) = self.ended.back()?;
+        if *latest == context && *number < sequence {
+            return None; // The usual case: a frame of a rank that is ahead.
+        }
+        let mut ended = self.ended.iter().rev();
+        ended
+            .find(|(of, number, _)| (*of, *number) == (context, sequence))
+            .map(|it| it.2)
     }
 }
 
@@ -85,7 +102,15 @@ impl Engine {
 
     /// This rank has done its part of a collective.
     pub fn collective_ends(&mut self, context: Context, sequence: u64) {
-        self.collectives.records.remove(&(context, sequence));
+        let record = self.collectives.records.remove(&(context, sequence));
+        let Some(signature) = record.and_then(|record| record.ours) else {
+            return;
+        };
+        let ended = &mut self.collectives.ended;
+        if ended.len() == ENDED_REMEMBERED {
+            ended.pop_front();
+        }
+        ended.push_back((context, sequence, signature));
     }
 
     /// Looks at the signature of an arriving frame. A frame that has not found its receive waits, until
@@ -93,6 +118,17 @@ impl Engine {
     pub(crate) fn collective_frame(&mut self, peer: Peer, header: &Header, waits: bool) {
         let (context, theirs) = (header.context, header.check);
         let sequence = header.tag >> ROUND_BITS;
+        let late = self.late(context, sequence, theirs).filter(|_| waits);
+        if let Some(ours) = late {
+            let mismatch = Mismatch {
+                context,
+                sequence,
+                peer,
+                ours,
+                theirs,
+            };
+            self.actions.push_back(Action::Mismatch(mismatch));
+        }
         let records = &mut self.collectives.records;
         let record = match records.entry((context, sequence)) {
             Entry::Occupied(record) => record.into_mut(),
@@ -120,6 +156,12 @@ impl Engine {
                 *free = Some((peer, theirs));
             }
         }
+    }
+
+    /// The signature of the collective that a frame comes too late for, if it is another one.
+    fn late(&self, context: Context, sequence: u64, theirs: u64) -> Option<u64> {
+        let ours = self.collectives.past(context, sequence)?;
+        (ours != theirs).then_some(ours)
     }
 
     /// A frame waits no longer: a receive took it, or it was withdrawn.

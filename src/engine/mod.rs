@@ -303,6 +303,8 @@ impl Engine {
                 self.arrive_starved(from);
                 Ok(Landing::Nothing)
             }
+            // Not about messages: the layer above deals with it.
+            Kind::Dispute => Ok(Landing::Discard),
             Kind::Goodbye => Ok(Landing::Nothing),
         }
     }

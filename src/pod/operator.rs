@@ -20,7 +20,7 @@ pub trait Operator<T>: Send + Sync + 'static {
     }
 
     /// Its name: all ranks must name the same one.
-    fn name(&self) -> &str;
+    fn name(&self) -> &'static str;
 
     /// `left op right`.
     fn combine(&self, left: T, right: T) -> T;
@@ -76,7 +76,7 @@ operators! {
 macro_rules! combine {
     ($operator:ident, $name:literal, $type:ty, |$a:ident, $b:ident| $body:expr) => {
         impl Operator<$type> for $operator {
-            fn name(&self) -> &str {
+            fn name(&self) -> &'static str {
                 $name
             }
 
@@ -195,7 +195,7 @@ where
         self.commutative
     }
 
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         if self.commutative {
             "commutative function"
         } else {

@@ -8,12 +8,15 @@ use std::task::Waker;
 
 use slotmap::{Key, KeyData};
 
+use super::dispute::CollectiveCall;
 use super::group::Group;
 use super::progress::Core;
 use super::state::{CollectiveKey, Fault, Handle};
-use crate::base::ids::{Context, Peer};
+use crate::base::ids::Context;
 use crate::engine::collective::tag;
-use crate::engine::{BufferId, Capacity, Incoming, Mode, Outgoing, Owner, Pattern, SendStart};
+use crate::engine::{
+    BufferId, Capacity, Failure, Incoming, Mode, Outgoing, Owner, Pattern, SendStart,
+};
 use crate::pod::operator::Reducer;
 use crate::schedule::{Dependencies, Place, Schedule, Span, Step};
 
@@ -30,6 +33,8 @@ pub(crate) struct Setting {
     pub(crate) signature: u64,
     /// Bytes of an element.
     pub(crate) element: usize,
+    /// How the program called it.
+    pub(crate) call: CollectiveCall,
     /// How elements are combined.
     pub(crate) reducer: Option<Arc<dyn Reducer>>,
     /// Buffers of the places: input, output, scratch.
@@ -95,6 +100,9 @@ impl Core {
         };
         let (context, sequence) = (running.setting.context, running.setting.sequence);
         let signature = running.setting.signature;
+        self.state
+            .disputes
+            .remember(context, sequence, running.setting.call);
         let key = self.state.collectives.insert(running);
         self.state
             .engine
@@ -121,6 +129,8 @@ impl Core {
                 running.finish_step(owner.step);
                 self.advance(key);
             }
+            // The dispute that began with it will end the collective.
+            Err(Fault::Message(Failure::Type { .. })) => {}
             Err(fault) => self.fail_collective(key, fault),
         }
     }
@@ -134,14 +144,15 @@ impl Core {
         self.end_collective(key);
     }
 
-    /// Fails the collective that a mismatching frame belongs to.
-    pub(crate) fn fail_mismatched(&mut self, context: Context, sequence: u64, peer: Peer) {
+    /// The collective with this number, while it is on the table and not over.
+    pub(crate) fn collective_of(&self, context: Context, sequence: u64) -> Option<CollectiveKey> {
         let found = self.state.collectives.iter().find(|(_, running)| {
-            running.setting.context == context && running.setting.sequence == sequence
+            let setting = &running.setting;
+            (setting.context, setting.sequence) == (context, sequence)
         });
-        if let Some((key, _)) = found {
-            self.fail_collective(key, Fault::Mismatch { peer });
-        }
+        found
+            .filter(|(_, running)| running.outcome.is_none())
+            .map(|(key, _)| key)
     }
 
     /// Takes a collective off the table, finished or not, with all that belongs to it.
@@ -312,7 +323,7 @@ impl Core {
                 if let Some(view) = view {
                     self.state.buffers.take(view);
                 }
-                Err(Fault::Message(crate::engine::Failure::PeerGone(to)))
+                Err(Fault::Message(Failure::PeerGone(to)))
             }
         }
     }

@@ -5,6 +5,7 @@
 
 pub(crate) mod buffers;
 mod control;
+mod dispute;
 mod execute;
 pub(crate) mod group;
 pub(crate) mod join;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 use slotmap::Key;
 
 pub(crate) use control::Reporter;
+pub(crate) use dispute::{CollectiveCall, describe_mismatch};
 pub(crate) use execute::Setting;
 pub(crate) use state::{CollectiveKey, Fault, JobFailureKind, RequestKey};
 

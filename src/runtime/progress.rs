@@ -65,6 +65,10 @@ impl Core {
             self.peer_lost(peer, why, now);
             self.perform();
         }
+        if !self.state.disputes.is_quiet() {
+            self.settle_disputes(now);
+            self.perform();
+        }
         if !self.suspects.is_empty() {
             self.judge_suspects(now);
         }
@@ -78,7 +82,8 @@ impl Core {
     /// The next moment at which something has to be done even if nothing arrives.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let verdict = self.suspects.iter().map(|(_, until, _)| *until).min();
-        [self.fabric.next_deadline(), verdict]
+        let dispute = self.state.disputes.next_deadline();
+        [self.fabric.next_deadline(), verdict, dispute]
             .into_iter()
             .flatten()
             .min()
@@ -89,7 +94,8 @@ impl Core {
         let Some(control) = &mut self.control else {
             return;
         };
-        let (peers, wild) = self.state.engine.awaited();
+        let (mut peers, wild) = self.state.engine.awaited();
+        peers.append(&mut self.fabric.unsettled());
         control.watch(&peers, wild);
     }
 
@@ -188,9 +194,7 @@ impl Core {
                     outcome,
                 } => self.send_done(send, owner, outcome),
                 Action::RecvDone { owner, outcome, .. } => self.recv_done(owner, outcome),
-                Action::Mismatch(mismatch) => {
-                    self.fail_mismatched(mismatch.context, mismatch.sequence, mismatch.peer);
-                }
+                Action::Mismatch(mismatch) => self.dispute(&mismatch),
             }
         }
     }

@@ -8,12 +8,14 @@ use rustc_hash::FxBuildHasher;
 use slotmap::{Key, KeyData, SlotMap, new_key_type};
 
 use super::buffers::{Buffers, Exposed};
+use super::dispute::Disputes;
 use super::execute::Running;
 use crate::base::ids::Peer;
 use crate::engine::matching::NodeId;
 use crate::engine::{BufferId, Engine, Envelope, Failure, Landing, Owner, RecvId, SendId};
+use crate::limits::DISPUTE_BYTES_MAX;
 use crate::transport::{Accept, LentId, Lost, Sink};
-use crate::wire::header::Header;
+use crate::wire::header::{Header, Kind};
 
 new_key_type! {
     /// A point-to-point operation of the program.
@@ -30,7 +32,11 @@ pub(crate) enum Fault {
     /// There is no memory for this many bytes.
     OutOfMemory(u64),
     /// Another rank called another collective.
-    Mismatch { peer: Peer },
+    Mismatch {
+        peer: Peer,
+        ours: Option<String>,
+        theirs: Option<String>,
+    },
     /// The job cannot go on.
     Job(Arc<JobFailure>),
     /// The runtime was finalized before.
@@ -56,6 +62,7 @@ pub(crate) enum JobFailureKind {
     Wire,
     Authentication,
     Unreachable,
+    Mismatch,
 }
 
 /// What the engine knows an operation by.
@@ -109,6 +116,9 @@ pub(crate) struct State {
     pub(crate) departures: HashMap<Peer, String, FxBuildHasher>,
     /// Peers from which nothing more will arrive, because they finalized.
     pub(crate) closed: HashSet<Peer, FxBuildHasher>,
+    pub(crate) disputes: Disputes,
+    /// Words of a dispute that are arriving.
+    words: HashMap<Peer, (Header, Vec<u8>), FxBuildHasher>,
     /// Counts completed operations, so that threads that wait can be woken.
     pub(crate) completions: u64,
 }
@@ -132,6 +142,8 @@ impl State {
             failure: None,
             departures: HashMap::default(),
             closed: HashSet::default(),
+            disputes: Disputes::default(),
+            words: HashMap::default(),
             completions: 0,
         }
     }
@@ -247,6 +259,9 @@ impl State {
     }
 
     fn landing_space(&mut self, peer: Peer, offset: u64) -> Option<&mut [u8]> {
+        if let Some((_, words)) = self.words.get_mut(&peer) {
+            return words.get_mut(index(offset)..);
+        }
         match self.landings[peer.index()] {
             Landing::Posted {
                 buffer,
@@ -288,6 +303,9 @@ fn send_of(id: LentId) -> SendId {
 
 impl Sink for State {
     fn header(&mut self, peer: Peer, header: &Header) -> Result<Accept, String> {
+        if header.kind == Kind::Dispute {
+            return self.words_begin(peer, header);
+        }
         let landing = self
             .engine
             .arrive(peer, header)
@@ -313,6 +331,10 @@ impl Sink for State {
     }
 
     fn done(&mut self, peer: Peer, _key: u64) {
+        if let Some((header, words)) = self.words.remove(&peer) {
+            self.disputes.arrived.push((peer, header, words));
+            return;
+        }
         let landing = std::mem::replace(&mut self.landings[peer.index()], Landing::Nothing);
         if let Landing::Posted {
             recv,
@@ -365,6 +387,20 @@ impl Sink for State {
 }
 
 impl State {
+    fn words_begin(&mut self, peer: Peer, header: &Header) -> Result<Accept, String> {
+        let length = index(header.length);
+        if length > DISPUTE_BYTES_MAX || !header.context.is_collective() {
+            return Err(format!(
+                "a dispute of {length} bytes is too long or about nothing"
+            ));
+        }
+        if length == 0 {
+            return Ok(Accept::Discard);
+        }
+        self.words.insert(peer, (*header, vec![0; length]));
+        Ok(Accept::Into(u64::from(peer.0)))
+    }
+
     /// A message arrived for which there was no memory: its receive will fail.
     pub(crate) fn out_of_memory(&mut self, recv: RecvId, bytes: u64) {
         let owner = self

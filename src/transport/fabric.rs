@@ -305,6 +305,15 @@ impl Fabric {
         }
     }
 
+    /// Peers for which something waits that they may never take, because their processes have ended
+    /// without this rank knowing it: to be asked about, and told by [`gone`](Self::gone).
+    pub fn unsettled(&self) -> Vec<Peer> {
+        match &self.links {
+            Links::Threads(_) => Vec::new(),
+            Links::Sockets(sockets) => sockets.unsettled(),
+        }
+    }
+
     /// Whether frames or parts of frames still wait to be written.
     pub fn has_unsent(&self) -> bool {
         match &self.links {

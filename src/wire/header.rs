@@ -46,6 +46,9 @@ pub enum Kind {
     Starved = 8,
     /// The sender will send nothing more: it has finalized.
     Goodbye = 9,
+    /// The sender called another collective as number `tag` of the context: `length` bytes of text say
+    /// what.
+    Dispute = 10,
 }
 
 impl Kind {
@@ -60,6 +63,7 @@ impl Kind {
             7 => Self::Credit,
             8 => Self::Starved,
             9 => Self::Goodbye,
+            10 => Self::Dispute,
             _ => return None,
         })
     }
@@ -151,7 +155,7 @@ impl Header {
     /// Bytes of payload that follow this header on a stream.
     pub const fn payload(&self) -> u64 {
         match self.kind {
-            Kind::Eager | Kind::Data => self.length,
+            Kind::Eager | Kind::Data | Kind::Dispute => self.length,
             _ => 0,
         }
     }

@@ -114,6 +114,21 @@ impl Sockets {
         }
     }
 
+    /// Peers that have not got everything: it may be that they never will.
+    pub(in super::super) fn unsettled(&self) -> Vec<Peer> {
+        let waits = |link: &Link| match link.state {
+            State::Ended => false,
+            State::Idle => !link.outbox.is_empty(),
+            State::Dialing(_) => true,
+            State::Open(_) => self.leaving,
+        };
+        self.links
+            .values()
+            .filter(|link| waits(link))
+            .map(|link| link.peer)
+            .collect()
+    }
+
     pub(in super::super) fn drained(&self) -> bool {
         self.closing.is_empty()
             && self.links.values().all(|link| match link.state {
