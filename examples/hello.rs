@@ -1,15 +1,12 @@
-//! Every rank says hello.
+//! Every rank says who it is.
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    phalanx::run(|world| {
-        let total = world.allreduce(1_u64, phalanx::Sum)?;
-        println!(
-            "hello from rank {} of {} on {}",
-            world.rank(),
-            total,
-            world.host(world.rank()).unwrap_or("?")
-        );
+    phalanx::run(|world| -> phalanx::Result<()> {
+        let (rank, size) = (world.rank(), world.size());
+        let host = world.host(rank).unwrap_or("an unknown host");
+        println!("hello from rank {rank} of {size} on {host}");
         world.barrier()
     })
 }
