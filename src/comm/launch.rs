@@ -54,7 +54,7 @@ pub fn init() -> Result<Communicator> {
 /// use std::process::ExitCode;
 ///
 /// fn main() -> ExitCode {
-///     phalanx::run(|world| {
+///     phalanx::run(|world| -> phalanx::Result<()> {
 ///         let total = world.allreduce(1_u32, phalanx::Sum)?;
 ///         assert_eq!(total as usize, world.size());
 ///         Ok(())
