@@ -7,10 +7,13 @@
 //!
 //! This module is public for the launcher only; it promises no stability to others.
 
+mod framing;
+
 use serde::{Deserialize, Serialize};
 
+pub use framing::{ControlError, Decoder, encode};
+
 use crate::base::ids::JobId;
-use crate::limits::CONTROL_FRAME_BYTES_MAX;
 
 /// The version of everything in this module and of the frame header; both sides must agree exactly.
 pub const PROTOCOL: u32 = 1;
@@ -385,178 +388,5 @@ mod raw_bytes {
     }
 }
 
-/// Why bytes are not a control message.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ControlError {
-    /// The announced length is beyond the limit.
-    #[error("control message of {0} bytes is longer than the limit of {CONTROL_FRAME_BYTES_MAX}")]
-    TooLong(usize),
-    /// The bytes do not decode.
-    #[error("control message does not decode: {0}")]
-    Malformed(postcard::Error),
-    /// Bytes were left over after the message.
-    #[error("control message has {0} bytes too many")]
-    Surplus(usize),
-}
-
-/// The framed bytes of a message.
-///
-/// # Errors
-///
-/// When the message is longer than [`CONTROL_FRAME_BYTES_MAX`].
-pub fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, ControlError> {
-    let mut bytes = postcard::to_extend(message, vec![0_u8; 4]).map_err(ControlError::Malformed)?;
-    let length = bytes.len() - 4;
-    if length > CONTROL_FRAME_BYTES_MAX {
-        return Err(ControlError::TooLong(length));
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "bounded just above")]
-    bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
-    Ok(bytes)
-}
-
-/// Takes messages out of a stream of bytes that arrives in arbitrary pieces.
-#[derive(Debug, Default)]
-pub struct Decoder {
-    bytes: Vec<u8>,
-    taken: usize,
-}
-
-impl Decoder {
-    /// Adds bytes from the stream.
-    pub fn extend(&mut self, bytes: &[u8]) {
-        if self.taken == self.bytes.len() {
-            self.bytes.clear();
-            self.taken = 0;
-        } else if self.taken > self.bytes.len() / 2 {
-            self.bytes.drain(..self.taken);
-            self.taken = 0;
-        }
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// The next whole message, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// When the stream does not make sense; it must not be read any further.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "generic in the message, so it cannot be an iterator's"
-    )]
-    pub fn next<M: for<'a> Deserialize<'a>>(&mut self) -> Result<Option<M>, ControlError> {
-        let rest = &self.bytes[self.taken..];
-        let Some((prefix, rest)) = rest.split_first_chunk::<4>() else {
-            return Ok(None);
-        };
-        let length = u32::from_le_bytes(*prefix) as usize;
-        if length > CONTROL_FRAME_BYTES_MAX {
-            return Err(ControlError::TooLong(length));
-        }
-        let Some(body) = rest.get(..length) else {
-            return Ok(None);
-        };
-        let (message, surplus) =
-            postcard::take_from_bytes(body).map_err(ControlError::Malformed)?;
-        if !surplus.is_empty() {
-            return Err(ControlError::Surplus(surplus.len()));
-        }
-        self.taken += 4 + length;
-        Ok(Some(message))
-    }
-
-    /// Whether bytes of an unfinished message are held.
-    pub fn is_inside_message(&self) -> bool {
-        self.taken < self.bytes.len()
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn samples() -> Vec<FromRank> {
-        vec![
-            FromRank::Join {
-                protocol: PROTOCOL,
-                pid: 7,
-                addresses: vec!["127.0.0.1:9".into()],
-            },
-            FromRank::Watch { ranks: vec![] },
-            FromRank::Abort {
-                code: 9,
-                message: "enough".into(),
-            },
-        ]
-    }
-
-    #[test]
-    fn the_bytes_of_a_message_are_fixed() {
-        let join = encode(&samples()[0]).expect("short");
-        assert_eq!(join, b"\x10\0\0\0\x00\x01\x07\x01\x0b127.0.0.1:9");
-    }
-
-    #[test]
-    fn messages_survive_any_fragmentation() {
-        let stream: Vec<u8> = samples()
-            .iter()
-            .flat_map(|message| encode(message).expect("short"))
-            .collect();
-        for piece in 1..stream.len() {
-            let mut decoder = Decoder::default();
-            let mut seen = Vec::new();
-            for bytes in stream.chunks(piece) {
-                decoder.extend(bytes);
-                while let Some(message) = decoder.next::<FromRank>().expect("well-formed") {
-                    seen.push(message);
-                }
-            }
-            assert_eq!(seen, samples());
-            assert!(!decoder.is_inside_message());
-        }
-    }
-
-    #[test]
-    fn a_huge_length_is_refused_before_anything_is_kept_for_it() {
-        let mut decoder = Decoder::default();
-        decoder.extend(&u32::MAX.to_le_bytes());
-        assert_eq!(
-            decoder.next::<FromRank>(),
-            Err(ControlError::TooLong(u32::MAX as usize))
-        );
-    }
-
-    #[test]
-    fn byte_strings_are_a_length_and_the_bytes() {
-        let printed = FromDaemon::Printed {
-            rank: 3,
-            stream: Stream::Error,
-            bytes: b"hi\n".to_vec(),
-        };
-        let bytes = encode(&printed).expect("short");
-        assert_eq!(bytes, b"\x07\0\0\0\x04\x03\x01\x03hi\n");
-        let mut decoder = Decoder::default();
-        decoder.extend(&bytes);
-        assert_eq!(decoder.next::<FromDaemon>(), Ok(Some(printed)));
-        let input = encode(&ToDaemon::Input(vec![1, 2])).expect("short");
-        assert_eq!(input, b"\x04\0\0\0\x03\x02\x01\x02");
-    }
-
-    #[test]
-    fn the_secret_is_never_printed() {
-        assert_eq!(format!("{:?}", Secret([7; 32])), "Secret(..)");
-    }
-
-    proptest! {
-        #[test]
-        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let mut decoder = Decoder::default();
-            decoder.extend(&bytes);
-            while let Ok(Some(_)) = decoder.next::<FromDaemon>() {}
-            let mut decoder = Decoder::default();
-            decoder.extend(&bytes);
-            while let Ok(Some(_)) = decoder.next::<ToDaemon>() {}
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,165 @@
+//! Golden bytes, refusals, and what garbage does.
+
+use super::*;
+use proptest::prelude::*;
+
+fn identity(rank: u32) -> Identity {
+    Identity {
+        job: JobId(0x1122_3344_5566_7788),
+        secret: Secret([7; 32]),
+        epoch: Epoch(3),
+        rank: Peer(rank),
+        size: 4,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[test]
+fn the_bytes_of_all_three_messages_are_fixed() {
+    let (initiator, hello) = Initiator::new(&identity(1), Peer(2), [0xaa; 16]);
+    let greeting = Greeting::read(&identity(2), &hello, [0; 16]).expect("a member");
+    let (acceptor, challenge) = greeting.proceed(&identity(2), [0xbb; 16]);
+    let proof = initiator.answer(&challenge).expect("wanted");
+    assert!(acceptor.is_proved_by(&proof));
+    assert_eq!(
+        hex(&hello[..48]),
+        "5048414c414e580a01000000030000008877665544332211\
+         0100000002000000aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+    );
+    assert_eq!(
+        hex(&challenge[..32]),
+        "5048583f000000000100000000000000bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+    );
+    // Computed by Python's hmac module over the layout above.
+    assert_eq!(hex(&hello[48..]), GOLDEN_MACS[0]);
+    assert_eq!(hex(&challenge[32..]), GOLDEN_MACS[1]);
+    assert_eq!(hex(&proof), GOLDEN_MACS[2]);
+}
+
+const GOLDEN_MACS: [&str; 3] = [
+    "a8ad391b11a75b940c4908922e4ba3a98236990c1a333e6fe372ad0b30a6c81a",
+    "14047422a029a25a1d62ec8c1ae934f11a520495243375a0969aea531a7829b6",
+    "657b686f550d1e7b324444a9271236d1f899e8b53d7238e0270ab63f68980042",
+];
+
+#[test]
+fn a_stranger_gets_no_answer_and_another_version_a_typed_one() {
+    let mut stranger = identity(1);
+    stranger.secret = Secret([8; 32]);
+    let (_, hello) = Initiator::new(&stranger, Peer(2), [1; 16]);
+    let me = identity(2);
+    assert_eq!(
+        Greeting::read(&me, &hello, [0; 16]).err(),
+        Some(Rejected::Stranger)
+    );
+    let newer = hello_bytes(&stranger, PROTOCOL + 1, Peer(2), [1; 16]);
+    let Err(Rejected::Refused(Refusal::Version, answer)) = Greeting::read(&me, &newer, [9; 16])
+    else {
+        panic!("a typed refusal");
+    };
+    assert_eq!(answer[16..], [0; 48], "nothing derived from the secret");
+    let mut other = challenge_bytes(Refusal::Version as u8, [0; 16]);
+    other[8] = 9;
+    let (initiator, _) = Initiator::new(&me, Peer(1), [1; 16]);
+    assert_eq!(initiator.answer(&other), Err(InitiatorError::Version(9)));
+}
+
+#[test]
+fn members_in_the_wrong_place_are_told_so() {
+    let me = identity(2);
+    let cases = [
+        (
+            Identity {
+                job: JobId(1),
+                ..identity(1)
+            },
+            2,
+            Refusal::Job,
+        ),
+        (
+            Identity {
+                epoch: Epoch(2),
+                ..identity(1)
+            },
+            2,
+            Refusal::Epoch,
+        ),
+        (identity(1), 3, Refusal::Rank),
+        (identity(2), 2, Refusal::Rank),
+        (identity(4), 2, Refusal::Rank),
+    ];
+    for (from, to, expected) in cases {
+        let (initiator, hello) = Initiator::new(&from, Peer(to), [1; 16]);
+        let Err(Rejected::Refused(why, answer)) = Greeting::read(&me, &hello, [2; 16]) else {
+            panic!("{expected:?}");
+        };
+        assert_eq!(why, expected);
+        assert_eq!(
+            initiator.answer(&answer),
+            Err(InitiatorError::Refused(expected))
+        );
+    }
+}
+
+#[test]
+fn an_answer_cannot_be_moved_to_another_greeting() {
+    let (_, hello) = Initiator::new(&identity(1), Peer(2), [1; 16]);
+    let (other, _) = Initiator::new(&identity(1), Peer(2), [2; 16]);
+    let greeting = Greeting::read(&identity(2), &hello, [0; 16]).expect("a member");
+    let (acceptor, challenge) = greeting.proceed(&identity(2), [3; 16]);
+    assert_eq!(
+        other.answer(&challenge),
+        Err(InitiatorError::Authentication)
+    );
+    let mut tag = [0; PROOF_BYTES];
+    tag.copy_from_slice(&challenge[32..]);
+    assert!(!acceptor.is_proved_by(&tag), "a challenge is no proof");
+}
+
+proptest! {
+    #[test]
+    fn one_changed_bit_is_noticed(bit in 0..8 * (HELLO_BYTES + CHALLENGE_BYTES + PROOF_BYTES)) {
+        let (initiator, mut hello) = Initiator::new(&identity(1), Peer(2), [1; 16]);
+        let me = identity(2);
+        if bit < 8 * HELLO_BYTES {
+            hello[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(Greeting::read(&me, &hello, [0; 16]).is_err());
+            return Ok(());
+        }
+        let greeting = Greeting::read(&me, &hello, [0; 16]).expect("a member");
+        let (acceptor, mut challenge) = greeting.proceed(&me, [2; 16]);
+        let bit = bit - 8 * HELLO_BYTES;
+        if bit < 8 * CHALLENGE_BYTES {
+            challenge[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(initiator.answer(&challenge).is_err());
+            return Ok(());
+        }
+        let mut proof = initiator.answer(&challenge).expect("wanted");
+        let bit = bit - 8 * CHALLENGE_BYTES;
+        proof[bit / 8] ^= 1 << (bit % 8);
+        prop_assert!(!acceptor.is_proved_by(&proof));
+    }
+
+    #[test]
+    fn garbage_is_refused(
+        bytes in proptest::collection::vec(any::<u8>(), HELLO_BYTES),
+        with_magic in any::<bool>(),
+    ) {
+        let mut hello = [0; HELLO_BYTES];
+        hello.copy_from_slice(&bytes);
+        if with_magic {
+            hello[..8].copy_from_slice(&HELLO_MAGIC);
+        }
+        prop_assert!(Greeting::read(&identity(2), &hello, [0; 16]).is_err());
+        let mut challenge = [0; CHALLENGE_BYTES];
+        challenge.copy_from_slice(&bytes[..CHALLENGE_BYTES]);
+        if with_magic {
+            challenge[..4].copy_from_slice(&CHALLENGE_MAGIC);
+        }
+        let (initiator, _) = Initiator::new(&identity(1), Peer(2), [1; 16]);
+        prop_assert!(initiator.answer(&challenge).is_err());
+    }
+}
