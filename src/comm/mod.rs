@@ -1,11 +1,13 @@
 //! Layer 4: the public interface: communicators and what they can do.
 
 mod collective;
+mod exchanges;
 mod launch;
 mod nonblocking;
 mod object;
 mod pending;
 mod point;
+mod reductions;
 mod scope;
 mod select;
 
