@@ -1,3 +1,5 @@
+//! The job on paper: what happens to it, and what it orders.
+
 use super::*;
 use phalanx::wire::control::Departure;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGTSTP, SIGUSR1};
