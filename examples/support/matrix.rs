@@ -69,16 +69,19 @@ pub(crate) fn read(file: &str, laplacian: bool) -> Result<Rows, String> {
             "{file}: --laplacian is for patterns, and patterns need it"
         ));
     }
+    Ok(rows(entries, laplacian))
+}
+
+fn rows(entries: Vec<BTreeMap<usize, f64>>, laplacian: bool) -> Rows {
     let rows = entries.into_iter().enumerate();
-    Ok(rows
-        .map(|(i, row)| {
-            if laplacian {
-                laplacian_row(i, row)
-            } else {
-                row.into_iter().collect()
-            }
-        })
-        .collect())
+    rows.map(|(i, row)| {
+        if laplacian {
+            laplacian_row(i, row)
+        } else {
+            row.into_iter().collect()
+        }
+    })
+    .collect()
 }
 
 fn laplacian_row(i: usize, mut row: BTreeMap<usize, f64>) -> Vec<(usize, f64)> {
