@@ -24,8 +24,8 @@ pub enum ErrorKind {
     },
     /// A tag outside `0..=2^63-1`, or `Tag::Any` where a message is sent. The caller's code is wrong.
     InvalidTag {
-        /// What was given.
-        tag: i64,
+        /// What was given; negative numbers appear as such. `None` is `Tag::Any`.
+        tag: Option<i64>,
     },
     /// Lengths of the arguments do not fit each other. The caller's code is wrong.
     InvalidArgument {
@@ -188,10 +188,10 @@ impl fmt::Display for ErrorKind {
                     size - 1
                 )
             }
-            Self::InvalidTag { tag: -1 } => {
+            Self::InvalidTag { tag: None } => {
                 f.write_str("Tag::Any is for receiving: a message is sent with one tag")
             }
-            Self::InvalidTag { tag } => {
+            Self::InvalidTag { tag: Some(tag) } => {
                 write!(f, "tag {tag} is out of range: tags go from 0 to 2^63-1")
             }
             Self::InvalidArgument { reason }

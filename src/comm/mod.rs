@@ -342,12 +342,12 @@ impl Communicator {
     fn tag(&self, call: &Call, tag: Tag) -> Result<u64> {
         match tag {
             Tag::Is(tag) if tag <= TAG_MAX => Ok(tag),
-            Tag::Is(tag) => Err(self.bad_tag(call, tag as i64)),
-            Tag::Any => Err(self.bad_tag(call, -1)),
+            Tag::Is(tag) => Err(self.bad_tag(call, Some(tag as i64))),
+            Tag::Any => Err(self.bad_tag(call, None)),
         }
     }
 
-    fn bad_tag(&self, call: &Call, tag: i64) -> Error {
+    fn bad_tag(&self, call: &Call, tag: Option<i64>) -> Error {
         Error::new(ErrorKind::InvalidTag { tag }, call.operation)
             .on(&self.inner.name)
             .at(call.site)
