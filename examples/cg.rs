@@ -4,16 +4,23 @@
 //! ranks have: which ones is found out once, and then only those are exchanged. Dot products are
 //! reductions over all ranks, with the same bits everywhere, so that all ranks stop together.
 //!
-//! `cg [--laplacian] FILE`: the right-hand side is A times a vector of ones, so the solution is known.
-//! `--laplacian` makes the graph Laplacian of a pattern plus the identity; the solution then is 0 to 9, repeated.
+//! `cg [--laplacian] [--output x.txt] FILE.mtx`: the right-hand side is A times a vector of ones, so
+//! the solution is known. `--laplacian` makes the graph Laplacian of a pattern plus the identity; the
+//! solution then is 0 to 9, repeated.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use clap::Parser;
 use phalanx::{Communicator, Max, Sum};
 
 #[path = "support/matrix.rs"]
 mod matrix;
+#[path = "support/options.rs"]
+mod options;
 use matrix::Rows;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -21,71 +28,107 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 const ENTRIES: u64 = 1;
 const TOLERANCE: f64 = 1e-14;
 
+/// Conjugate gradients on a symmetric positive definite matrix
+#[derive(Parser)]
+struct Options {
+    /// The matrix: a Matrix Market file
+    #[arg(value_name = "FILE.mtx")]
+    matrix: PathBuf,
+    /// Take the graph Laplacian of a pattern, plus the identity
+    #[arg(long)]
+    laplacian: bool,
+    /// Write the solution, a number in each line
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     phalanx::run(solve)
 }
 
 fn solve(world: Communicator) -> Fallible<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let laplacian = arguments.iter().any(|argument| argument == "--laplacian");
-    let file = arguments
-        .iter()
-        .find(|argument| !argument.starts_with("--"));
-    let file = file.ok_or("usage: cg [--laplacian] FILE.mtx")?;
-    let matrix = matrix::read(file, laplacian)?;
+    let Some(options) = options::parse::<Options>(&world)? else {
+        return Ok(());
+    };
+    let matrix = matrix::read(&options.matrix, options.laplacian)?;
     let order = matrix.len();
 
     let begun = Instant::now();
-    let (mut product, rows) = Product::new(&world, &matrix)?;
-    let dot = |a: &[f64], b: &[f64]| -> phalanx::Result<f64> {
-        world.allreduce(a.iter().zip(b).map(|(a, b)| a * b).sum(), Sum)
-    };
+    let (product, rows) = Product::new(&world, &matrix)?;
     // All ones, but that would be no test of a Laplacian, which gives ones back.
     let first = order * world.rank() / world.size();
-    let known = |row: usize| {
-        if laplacian {
-            ((first + row) % 10) as f64
-        } else {
-            1.0
-        }
+    let known = |row: usize| match options.laplacian {
+        true => ((first + row) % 10) as f64,
+        false => 1.0,
     };
     let solution: Vec<f64> = (0..rows).map(known).collect();
     let b = product.apply(&world, &solution)?;
-    let (mut x, mut r, mut p) = (vec![0.0; rows], b.clone(), b.clone());
-    let (target, mut rr) = (TOLERANCE * dot(&b, &b)?.sqrt(), dot(&r, &r)?);
-    let mut iterations = 0;
-    while rr.sqrt() > target && iterations < 20 * order {
-        let ap = product.apply(&world, &p)?;
-        let alpha = rr / dot(&p, &ap)?;
-        for i in 0..rows {
-            x[i] += alpha * p[i];
-            r[i] -= alpha * ap[i];
-        }
-        let next = dot(&r, &r)?;
-        let beta = next / rr;
-        rr = next;
-        for i in 0..rows {
-            p[i] = r[i] + beta * p[i];
-        }
-        iterations += 1;
-    }
+    let (x, iterations) = conjugate_gradients(&world, &product, &b, 20 * order)?;
+    let time = begun.elapsed();
 
     let ax = product.apply(&world, &x)?;
     let difference: Vec<f64> = b.iter().zip(&ax).map(|(b, ax)| b - ax).collect();
-    let residual = (dot(&difference, &difference)? / dot(&b, &b)?).sqrt();
+    let residual = (dot(&world, &difference, &difference)? / dot(&world, &b, &b)?).sqrt();
     let off = x.iter().zip(&solution).map(|(x, known)| (x - known).abs());
     let error = world.allreduce(off.fold(0.0, f64::max), Max)?;
     if world.rank() == 0 {
-        let (ranks, time) = (world.size(), begun.elapsed());
+        let ranks = world.size();
         println!("order {order}, {ranks} ranks, {iterations} iterations, {time:.1?}");
         println!("residual {residual:.1e}");
         println!("error {error:.1e}");
     }
-    if residual < 1e-10 {
-        Ok(())
-    } else {
-        Err("did not converge".into())
+    if residual.is_nan() || residual >= 1e-10 {
+        let told = format!("no convergence in {iterations} iterations, residual {residual:.1e}");
+        return Err(format!("{told}: is the matrix positive definite?").into());
     }
+    if let Some(file) = options.output {
+        if let Some((x, _)) = world.gatherv(&x, 0)? {
+            write_solution(&file, &x)
+                .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// The solution for the right-hand side `b`, and the iterations that it took.
+fn conjugate_gradients(
+    world: &Communicator,
+    product: &Product,
+    b: &[f64],
+    iterations_max: usize,
+) -> phalanx::Result<(Vec<f64>, usize)> {
+    let (mut x, mut r, mut p) = (vec![0.0; b.len()], b.to_vec(), b.to_vec());
+    let mut rr = dot(world, &r, &r)?;
+    let target = TOLERANCE * rr.sqrt();
+    let mut iterations = 0;
+    while rr.sqrt() > target && iterations < iterations_max {
+        let ap = product.apply(world, &p)?;
+        let alpha = rr / dot(world, &p, &ap)?;
+        for i in 0..b.len() {
+            x[i] += alpha * p[i];
+            r[i] -= alpha * ap[i];
+        }
+        let next = dot(world, &r, &r)?;
+        let beta = next / rr;
+        rr = next;
+        for i in 0..b.len() {
+            p[i] = r[i] + beta * p[i];
+        }
+        iterations += 1;
+    }
+    Ok((x, iterations))
+}
+
+fn dot(world: &Communicator, a: &[f64], b: &[f64]) -> phalanx::Result<f64> {
+    world.allreduce(a.iter().zip(b).map(|(a, b)| a * b).sum(), Sum)
+}
+
+fn write_solution(file: &Path, x: &[f64]) -> std::io::Result<()> {
+    let mut file = BufWriter::new(File::create(file)?);
+    for value in x {
+        writeln!(file, "{value:e}")?;
+    }
+    file.flush()
 }
 
 /// This rank's rows of the matrix, and what it needs to multiply them with a vector.
@@ -166,7 +209,7 @@ impl Product {
         ))
     }
 
-    fn apply(&mut self, world: &Communicator, x: &[f64]) -> phalanx::Result<Vec<f64>> {
+    fn apply(&self, world: &Communicator, x: &[f64]) -> phalanx::Result<Vec<f64>> {
         let packed: Vec<(usize, Vec<f64>)> = self
             .gives
             .iter()
