@@ -198,8 +198,10 @@ impl Fabric {
             Links::Threads(_) => self.watches_control && asks_now,
             Links::Sockets(sockets) => !sockets.is_hot() || asks_now,
         };
-        if asks && let Err(error) = self.hub.look() {
-            tracing::warn!(%error, "cannot poll");
+        if asks {
+            if let Err(error) = self.hub.look() {
+                tracing::warn!(%error, "cannot poll");
+            }
         }
         let news = self.hub.take_pending();
         if news {

@@ -109,10 +109,9 @@ impl Body {
 
     /// The rest will not be sent: whoever lent it gets it back.
     pub(super) fn give_up(&self, to: Peer, sink: &mut impl Sink) {
-        if let Self::Lent { id, length, .. } = self
-            && *length > 0
-        {
-            sink.sent(to, *id, *length);
+        match self {
+            Self::Lent { id, length, .. } if *length > 0 => sink.sent(to, *id, *length),
+            _ => {}
         }
     }
 }

@@ -170,18 +170,15 @@ impl Door {
 
     /// The next waiting connection; `Ok(None)`: there is none.
     fn accept(&mut self) -> io::Result<Option<Stream>> {
-        if let Some((entrance, _)) = &mut self.unix
-            && entrance.ready
-        {
+        let unix = self.unix.as_mut().map(|(entrance, _)| entrance);
+        if let Some(entrance) = unix.filter(|entrance| entrance.ready) {
             match entrance.listener.accept() {
                 Ok((stream, _)) => return Ok(Some(Stream::Unix(stream))),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => entrance.ready = false,
                 Err(error) => return Err(error),
             }
         }
-        if let Some(entrance) = &mut self.tcp
-            && entrance.ready
-        {
+        if let Some(entrance) = self.tcp.as_mut().filter(|entrance| entrance.ready) {
             match entrance.listener.accept() {
                 Ok((stream, _)) => {
                     // Only latency is at stake.

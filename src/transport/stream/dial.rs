@@ -122,9 +122,8 @@ impl Sockets {
         let Some(link) = self.links.get_mut(&peer) else {
             return false;
         };
-        if let Some(gone) = &link.gone
-            && (gone.1 <= now || !matches!(link.state, State::Open(_)))
-        {
+        let open = matches!(link.state, State::Open(_));
+        if let Some(gone) = link.gone.as_ref().filter(|gone| gone.1 <= now || !open) {
             let why = gone.0.clone();
             self.end(peer, why, sink);
             return true;
@@ -252,21 +251,23 @@ impl Sockets {
 
     pub(in super::super) fn resolve(&mut self, peer: Peer, addresses: Vec<SocketAddr>) {
         let now = Instant::now();
-        if let Some(dialing) = self.dialing(peer)
-            && matches!(dialing.step, Step::Lookup)
-        {
-            dialing.addresses = addresses;
-            dialing.next_address = 0;
-            if dialing.addresses.is_empty() {
-                if let Some(link) = self.links.get_mut(&peer) {
-                    let why = Lost::Unreachable("it listens nowhere".into());
-                    link.gone = Some(Box::new((why, now)));
-                }
-            } else {
-                dialing.step = Step::Pause(now);
-            }
-            self.link_at(peer, now);
+        let Some(dialing) = self.dialing(peer) else {
+            return;
+        };
+        if !matches!(dialing.step, Step::Lookup) {
+            return;
         }
+        dialing.addresses = addresses;
+        dialing.next_address = 0;
+        if dialing.addresses.is_empty() {
+            if let Some(link) = self.links.get_mut(&peer) {
+                let why = Lost::Unreachable("it listens nowhere".into());
+                link.gone = Some(Box::new((why, now)));
+            }
+        } else {
+            dialing.step = Step::Pause(now);
+        }
+        self.link_at(peer, now);
     }
 
     /// Something has happened to the socket of an attempt.

@@ -53,11 +53,10 @@ impl Sockets {
             // Nothing is to be sent to this peer, whose connection is not complete: it may learn that,
             // whoever it is, and need not prove itself first.
             let link = self.links.entry(peer).or_insert_with(|| Link::new(peer));
-            if matches!(link.state, State::Idle)
-                && link.outbox.is_empty()
-                && let Some(socket) = self.door.take_granted(peer)
-            {
-                link.state = State::Open(socket);
+            if matches!(link.state, State::Idle) && link.outbox.is_empty() {
+                if let Some(socket) = self.door.take_granted(peer) {
+                    link.state = State::Open(socket);
+                }
             }
         }
         let goodbye = self.goodbye();

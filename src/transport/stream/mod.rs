@@ -260,9 +260,10 @@ impl Sockets {
             return;
         };
         link.blocked = true;
-        if let State::Open(socket) = &mut link.state
-            && let Err(error) = socket.want_write(self.hub.registry(), Token(peer.index()), true)
-        {
+        let State::Open(socket) = &mut link.state else {
+            return;
+        };
+        if let Err(error) = socket.want_write(self.hub.registry(), Token(peer.index()), true) {
             link.fall_silent(&error, sink);
             self.activate(peer);
             self.hub.notify();
@@ -386,10 +387,10 @@ impl Sockets {
     }
 
     fn activate(&mut self, peer: Peer) {
-        if let Some(link) = self.links.get_mut(&peer)
-            && !std::mem::replace(&mut link.active, true)
-        {
-            self.active.push_back(peer);
+        if let Some(link) = self.links.get_mut(&peer) {
+            if !std::mem::replace(&mut link.active, true) {
+                self.active.push_back(peer);
+            }
         }
     }
 
@@ -401,10 +402,10 @@ impl Sockets {
     /// `tick` is called for this link at `when` or earlier.
     fn link_at(&mut self, peer: Peer, when: Instant) {
         self.at(when);
-        if let Some(link) = self.links.get_mut(&peer)
-            && !std::mem::replace(&mut link.timed, true)
-        {
-            self.timed.push(peer);
+        if let Some(link) = self.links.get_mut(&peer) {
+            if !std::mem::replace(&mut link.timed, true) {
+                self.timed.push(peer);
+            }
         }
     }
 
