@@ -244,7 +244,7 @@ impl Runtime {
 
     /// Looks for a message without receiving it.
     pub(crate) fn poll_probe(&self, pattern: Pattern) -> Option<Result<Envelope, Fault>> {
-        self.station.poll(|core| core.probe_outcome(&pattern))
+        self.station.look(|core| core.probe_outcome(&pattern))
     }
 }
 

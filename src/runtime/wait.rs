@@ -69,6 +69,15 @@ impl Station {
         result
     }
 
+    /// News first, then a look: for what can be taken back, so that looking again and again sees it go.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&mut Core) -> R) -> R {
+        let mut core = self.lock();
+        core.turn(Instant::now());
+        let result = look(&mut core);
+        self.tell(&mut core);
+        result
+    }
+
     /// Makes progress until `ready` gives something; `None` when the deadline passes first.
     pub(crate) fn wait<R>(
         &self,
