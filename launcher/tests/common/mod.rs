@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -75,6 +75,44 @@ pub(crate) fn run_script(ranks: u32, script: &str) -> Outcome {
     run(&["run", "-n", &ranks.to_string(), "sh", "-c", script])
 }
 
+/// How ranks reach each other, and the words of `phalanx run` for it.
+pub(crate) const TRANSPORTS: &[(&str, &[&str])] = &[
+    ("unix", &["--transport", "unix"]),
+    ("tcp", &["--transport", "tcp"]),
+    ("threads", &["--as", "threads"]),
+];
+
+/// Says to a test program which of its parts it plays as a rank.
+const PART: &str = "PHALANX_TEST_PART";
+
+/// Runs the test `ranked_program` of this very test program as `ranks` ranks; it plays `part`.
+pub(crate) fn run_part(part: &str, ranks: usize, words: &[&str], limit: Duration) -> Outcome {
+    Running::start_within(limit, part_command(part, ranks, words)).finish()
+}
+
+/// The command of [`run_part`].
+pub(crate) fn part_command(part: &str, ranks: usize, words: &[&str]) -> Command {
+    let program = std::env::current_exe().expect("this program has a path");
+    let mut command = phalanx(&["run", "-n", &ranks.to_string()]);
+    command
+        .args(words)
+        .arg("--env")
+        .arg(format!("{PART}={part}"))
+        .arg(program)
+        .args(["--exact", "ranked_program", "--nocapture"]);
+    command
+}
+
+/// Which part this process plays; `None` when it is the one that tests.
+pub(crate) fn part() -> Option<String> {
+    std::env::var(PART).ok()
+}
+
+/// Ends a rank as its `main` would.
+pub(crate) fn leave(code: ExitCode) -> ! {
+    std::process::exit(i32::from(code != ExitCode::SUCCESS))
+}
+
 /// A launcher that is running.
 pub(crate) struct Running {
     pub(crate) child: Child,
@@ -84,7 +122,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_within(WATCHDOG, command)
+    }
+
+    pub(crate) fn start_within(limit: Duration, mut command: Command) -> Self {
         let mut child = command.spawn().expect("the launcher starts");
         let out = BufReader::new(child.stdout.take().expect("piped"));
         let mut err = child.stderr.take().expect("piped");
@@ -93,7 +135,7 @@ impl Running {
             err.read_to_end(&mut bytes).expect("reads");
             String::from_utf8_lossy(&bytes).into_owned()
         });
-        let watchdog = Watchdog::over(child.id());
+        let watchdog = Watchdog::over(child.id(), limit);
         Self {
             child,
             out,
@@ -154,10 +196,10 @@ struct Watchdog {
 }
 
 impl Watchdog {
-    fn over(process: u32) -> Self {
+    fn over(process: u32, limit: Duration) -> Self {
         let (off, wait) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let bites = wait.recv_timeout(WATCHDOG).is_err();
+            let bites = wait.recv_timeout(limit).is_err();
             if bites {
                 let _ = kill_process(pid(process), Signal::KILL);
             }
