@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::bench::args as bench;
 use crate::exit;
 
 /// Starts ranked programs and watches over them.
@@ -34,6 +35,14 @@ pub(crate) enum Command {
         after_long_help = examples_and_codes()
     )]
     Run(Box<RunArgs>),
+    /// Measure the library on this machine
+    #[command(
+        about = "Measure the library on this machine",
+        long_about = bench::ABOUT,
+        after_help = "Examples: `phalanx bench --help`",
+        after_long_help = bench::EXAMPLES
+    )]
+    Bench(Box<bench::BenchArgs>),
     /// Start and watch the ranks of one host (used by `run`)
     #[command(hide = true)]
     Daemon,
@@ -182,7 +191,7 @@ fn one_line(rendered: &str) -> String {
     format!("{words} (see `phalanx run --help`)")
 }
 
-fn ranks(text: &str) -> Result<u32, String> {
+pub(crate) fn ranks(text: &str) -> Result<u32, String> {
     let most = phalanx::limits::RANKS_MAX;
     match text.parse::<u32>() {
         Ok(ranks) if ranks >= 1 && ranks as usize <= most => Ok(ranks),
@@ -192,7 +201,7 @@ fn ranks(text: &str) -> Result<u32, String> {
     }
 }
 
-fn seconds(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<std::time::Duration, String> {
     text.parse::<f64>()
         .ok()
         .filter(|seconds| *seconds > 0.0)

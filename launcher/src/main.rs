@@ -4,6 +4,7 @@
 //! starts a `daemon` on each host and lets `control`, a pure state machine, decide what to do about
 //! what happens. Daemons start the ranks, forward their output and report their ends.
 
+mod bench;
 mod cargo;
 mod cli;
 mod control;
@@ -24,18 +25,25 @@ mod stream;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(code) = bench::answer_the_call() {
+        return code;
+    }
     let code = match cli::parse() {
         Err(code) => code,
         Ok(cli) => match cli.command {
             cli::Command::Daemon => daemon::run(),
             cli::Command::Run(args) => run(*args),
+            cli::Command::Bench(args) => report(bench::run(&args)),
         },
     };
     ExitCode::from(code)
 }
 
 fn run(args: cli::RunArgs) -> u8 {
-    let outcome = job::Plan::new(args).and_then(launch::run);
+    report(job::Plan::new(args).and_then(launch::run))
+}
+
+fn report(outcome: Result<u8, job::Refusal>) -> u8 {
     outcome.unwrap_or_else(|refusal| {
         eprintln!("phalanx: {}", refusal.message);
         refusal.code

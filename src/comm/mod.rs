@@ -2,6 +2,7 @@
 
 mod collective;
 mod exchanges;
+mod inspect;
 mod launch;
 mod nonblocking;
 mod object;

@@ -185,6 +185,11 @@ impl Runtime {
         self.station.lock().state.departures.get(&peer).cloned()
     }
 
+    /// What connects this rank with a peer.
+    pub(crate) fn link_name(&self, peer: Peer) -> &'static str {
+        self.station.lock().fabric.link_name(peer)
+    }
+
     /// Makes progress for all that is under way until `done` says so or the time is over.
     pub(crate) fn progress_until(&self, limit: Duration, done: impl Fn() -> bool) {
         let deadline = Instant::now() + limit;

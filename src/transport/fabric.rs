@@ -119,6 +119,15 @@ impl Fabric {
         }
     }
 
+    /// What connects this rank with a peer: `own`, `threads`, `unix` or `tcp`.
+    pub fn link_name(&self, peer: Peer) -> &'static str {
+        match &self.links {
+            _ if peer == self.rank => "own",
+            Links::Threads(_) => "threads",
+            Links::Sockets(sockets) => sockets.route_name(peer),
+        }
+    }
+
     /// Where this rank listens for TCP; empty when it does not.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         match &self.links {

@@ -191,6 +191,13 @@ impl Sockets {
         })
     }
 
+    pub(super) fn route_name(&self, peer: Peer) -> &'static str {
+        match (self.route)(peer) {
+            Route::Unix => "unix",
+            Route::Tcp => "tcp",
+        }
+    }
+
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         self.door.addresses()
     }
