@@ -57,6 +57,8 @@ mod waiter;
 
 pub use fabric::{Fabric, Turn};
 pub use faulty::Faults;
+#[cfg(fuzzing)]
+pub use stream::fuzzing;
 pub use stream::{Route, SocketsConfig};
 pub use waiter::{Waiter, Waker};
 

@@ -53,6 +53,8 @@
 
 mod accept;
 mod dial;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod inbox;
 mod leave;
 mod link;
