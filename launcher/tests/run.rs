@@ -70,8 +70,11 @@ fn the_secret_is_in_neither_arguments_nor_environment() {
         1,
         "cat /proc/self/environ | tr '\\0' '\\n' | grep ^PHALANX_ | cut -d= -f1",
     );
+    let mut added = outcome.sorted_lines();
+    // What was there before: cargo gives tests the variables that its build scripts set.
+    added.retain(|name| std::env::var_os(name).is_none());
     assert_eq!(
-        outcome.sorted_lines(),
+        added,
         [
             "PHALANX_CONTROL_FD",
             "PHALANX_JOB",
