@@ -288,7 +288,7 @@ static void measure(const struct scenario *scenario, struct state *state, double
     double unit = 1e6 / ((double)batch * scenario->messages(state->ranks));
     printf("{\"case\":\"%s\",\"ranks\":%d,\"bytes\":%d,\"work\":%ld,\"unit\":\"us\",\"min\":%.4f,\"median\":%.4f,"
            "\"p99\":%.4f,\"repetitions\":%d,\"batch\":%ld}\n",
-           scenario->name, state->ranks, state->bytes, state->work, maxima[0] * unit, maxima[repetitions / 2] * unit,
+           scenario->name, state->ranks, state->work ? 0 : state->bytes, state->work, maxima[0] * unit, maxima[repetitions / 2] * unit,
            maxima[(repetitions * 99 + 99) / 100 - 1] * unit, repetitions, batch);
     fflush(stdout);
 }

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,8 @@ def main() -> int:
         phalanx=phalanx,
     )
     print(f"seed {plan.seed}, load {os.getloadavg()[0]:.2f} on {plan.cores} cores", file=sys.stderr)
+    # As an interrupt from the keyboard, so that the launch of the moment is ended in either case.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     results = measure(plan)
     machine = _machine(plan)
     page = report.page(results, machine, tcp=plan.tcp)

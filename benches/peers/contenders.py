@@ -25,13 +25,16 @@ class Setting:
     #: Whether it is of use when every rank has a core, and when ranks outnumber the cores.
     fits: bool = True
     oversubscribed: bool = True
+    #: Whether it is run for start-up and memory, too, which hardly depend on how ranks wait.
+    whole_jobs: bool = True
 
     @property
     def label(self) -> str:
         return f"{self.peer} {self.name}"
 
-    def applies(self, ranks: int, cores: int) -> bool:
-        return self.fits if ranks <= cores else self.oversubscribed
+    def applies(self, ranks: int, cores: int, *, alone: bool) -> bool:
+        useful = self.fits if ranks <= cores else self.oversubscribed
+        return useful and (self.whole_jobs or not alone)
 
 
 _THROTTLE = {
@@ -52,16 +55,16 @@ SHARED_MEMORY = [
     # More ranks than cores are refused without OVERSUBSCRIBE, so there even the defaults have it (`command`).
     Setting("openmpi", "default"),
     Setting("openmpi", "yield", _OPEN_MPI_YIELD, fits=False),
-    Setting("openmpi", "nanosleep", _OPEN_MPI_NANOSLEEP, fits=False),
+    Setting("openmpi", "nanosleep", _OPEN_MPI_NANOSLEEP, fits=False, whole_jobs=False),
     Setting("mpich", "default"),
-    Setting("mpich", "bound", ("-bind-to", "core"), oversubscribed=False),
-    Setting("mpich", "p2p-collectives", environment=_NO_RELEASE_GATHER),
-    Setting("mpich", "throttled", environment=_THROTTLE, fits=False),
+    Setting("mpich", "bound", ("-bind-to", "core"), oversubscribed=False, whole_jobs=False),
+    Setting("mpich", "p2p-collectives", environment=_NO_RELEASE_GATHER, whole_jobs=False),
+    Setting("mpich", "throttled", environment=_THROTTLE, fits=False, whole_jobs=False),
     Setting("mpich", "throttled p2p-collectives", environment=_THROTTLE | _NO_RELEASE_GATHER, fits=False),
     Setting("impi", "default"),
     Setting("impi", "shm", environment=_INTEL_SHM, oversubscribed=False),
-    Setting("impi", "wait", environment=_INTEL_SHM | _INTEL_WAIT, fits=False),
-    Setting("impi", "yield", environment=_INTEL_SHM | _INTEL_YIELD, fits=False),
+    Setting("impi", "wait", environment=_INTEL_SHM | _INTEL_WAIT, fits=False, whole_jobs=False),
+    Setting("impi", "yield", environment=_INTEL_SHM | _INTEL_YIELD, fits=False, whole_jobs=False),
     Setting("impi", "wait yield", environment=_INTEL_SHM | _INTEL_WAIT | _INTEL_YIELD, fits=False),
 ]
 

@@ -36,14 +36,17 @@ class Plan:
     peers: dict[str, Installed]
     phalanx: Phalanx | None
     settings: list[Setting] = field(init=False)
+    chance: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)
         known = contenders.TCP if self.tcp else contenders.SHARED_MEMORY
         self.settings = [setting for setting in known if setting.peer in self.peers]
 
-    def of(self, ranks: int) -> list[Setting]:
+    def contenders(self, ranks: int, group: list[Item]) -> list[Setting]:
+        alone = CASES[group[0].case].alone
         ours = [OURS] if self.phalanx else []
-        return ours + [setting for setting in self.settings if setting.applies(ranks, self.cores)]
+        return ours + [setting for setting in self.settings if setting.applies(ranks, self.cores, alone=alone)]
 
     def groups(self, ranks: int) -> list[list[Item]]:
         """Items that share a launch."""
@@ -53,18 +56,25 @@ class Plan:
 
 
 def measure(plan: Plan) -> Results:
+    """Runs it all. If it is interrupted, what was measured until then counts."""
     results: Results = {}
-    chance = random.Random(plan.seed)
-    for ranks in plan.ranks:
-        for group in plan.groups(ranks):
-            for number in range(plan.launches):
-                order = plan.of(ranks)
-                chance.shuffle(order)
-                for setting in order:
-                    remark = _launch_once(plan, results, ranks, group, setting)
-                    figures = ", ".join(sorted({item.case for item in group}))
-                    print(f"{ranks} ranks, launch {number + 1}, {setting.label}: {remark or figures}", file=sys.stderr)
+    try:
+        for ranks in plan.ranks:
+            for group in plan.groups(ranks):
+                _rounds(plan, results, ranks, group)
+    except KeyboardInterrupt:
+        print("interrupted: what follows is incomplete", file=sys.stderr)
     return results
+
+
+def _rounds(plan: Plan, results: Results, ranks: int, group: list[Item]) -> None:
+    names = ", ".join(dict.fromkeys(item.case for item in group))
+    for number in range(plan.launches):
+        order = plan.contenders(ranks, group)
+        plan.chance.shuffle(order)
+        for setting in order:
+            remark = _launch_once(plan, results, ranks, group, setting)
+            print(f"{ranks} ranks, launch {number + 1}, {setting.label}: {remark or names}", file=sys.stderr)
 
 
 def _launch_once(plan: Plan, results: Results, ranks: int, group: list[Item], setting: Setting) -> str | None:

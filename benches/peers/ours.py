@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from cases import Item
+from cases import USUAL_WORK, Item
 from launch import launch
 from rows import Sample, parse
 
@@ -63,36 +63,43 @@ class Run:
         return {Item("startup"): Sample.single(outcome.seconds * 1e6)}, None
 
     def figures(self, items: list[Item]) -> tuple[dict[Item, Sample], str | None]:
-        """One command for the cases that have the same sizes."""
+        """One command for the cases that have the same sizes, until the time is over."""
         found: dict[Item, Sample] = {}
+        failure = None
         end = time.monotonic() + self.limit_s
-        for cases, sizes in _by_sizes(items):
-            limit = max(end - time.monotonic(), 1)
-            rows, failure = self._bench(cases, sizes, limit)
+        for cases, sizes, work in _commands(items):
+            left = end - time.monotonic()
+            if left <= 0:
+                return found, f"more than {self.limit_s:g} s"
+            rows, reason = self._bench(cases, sizes, work, left)
             found |= {item: sample for item, sample in rows.items() if item in items}
-            if failure:
-                limit = f"more than {self.limit_s:g} s"
-                return found, limit if failure.startswith("more than") else failure
-        return found, None
+            failure = failure or reason
+        return found, failure
 
-    def _bench(self, cases: list[str], sizes: tuple[int, ...], limit_s: float) -> tuple[dict[Item, Sample], str | None]:
+    def _bench(
+        self, cases: list[str], sizes: tuple[int, ...], work: int, limit_s: float
+    ) -> tuple[dict[Item, Sample], str | None]:
         with tempfile.TemporaryDirectory(prefix="peers-") as directory:
             file = Path(directory, "rows.json")
             command = [str(self.phalanx.launcher), "bench", "-n", str(self.ranks), *cases, "--launches", "1"]
             command += ["--transport", self.transport, "--budget", str(self.budget_s), "--json", str(file)]
             if any(sizes):
                 command += ["--sizes", ",".join(map(str, sizes))]
+            if work not in {0, USUAL_WORK}:
+                command += ["--steps", str(work)]
             outcome = launch(command, {}, limit_s)
             if not file.exists():
-                return {}, outcome.failure or "no rows"
+                return {}, outcome.failure or "it wrote no rows"
             return parse(json.loads(file.read_text())["rows"]), outcome.failure
 
 
-def _by_sizes(items: list[Item]) -> list[tuple[list[str], tuple[int, ...]]]:
-    sizes: dict[str, set[int]] = {}
+def _commands(items: list[Item]) -> list[tuple[list[str], tuple[int, ...], int]]:
+    """Cases, sizes and work of each command, those with long messages last."""
+    sizes: dict[tuple[str, int], set[int]] = {}
     for item in items:
-        sizes.setdefault(item.case, set()).add(0 if item.work else item.bytes)
-    cases: dict[tuple[int, ...], list[str]] = {}
-    for case, of_case in sizes.items():
-        cases.setdefault(tuple(sorted(of_case)), []).append(case)
-    return [(names, of_cases) for of_cases, names in cases.items()]
+        sizes.setdefault((item.case, item.work), set()).add(item.bytes)
+    cases: dict[tuple[tuple[int, ...], int], list[str]] = {}
+    for (case, work), of_case in sizes.items():
+        cases.setdefault((tuple(sorted(of_case)), work), []).append(case)
+    commands = [(names, of_cases, work) for (of_cases, work), names in cases.items()]
+    return sorted(commands, key=lambda command: max(command[1]))

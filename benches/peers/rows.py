@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cases import Item
+from cases import USUAL_WORK, Item
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,11 @@ class Sample:
 
 
 def parse(rows: Iterable[dict]) -> dict[Item, Sample]:
+    """The samples in rows of either benchmark."""
     found = {}
     for row in rows:
-        item = Item(row["case"], row.get("bytes") or 0, row.get("work") or 0)
+        work = row.get("work") or (USUAL_WORK if row["case"] == "iterate" else 0)
+        item = Item(row["case"], row["bytes"], work)
         found[item] = Sample(row["min"], row["median"], row["p99"])
     return found
 
