@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::algorithms;
 use crate::bench::args as bench;
 use crate::exit;
 
@@ -43,6 +44,15 @@ pub(crate) enum Command {
         after_long_help = bench::EXAMPLES
     )]
     Bench(Box<bench::BenchArgs>),
+    /// Show which algorithm does which collective, and why
+    #[command(
+        about = "Show which algorithm does which collective, and why",
+        long_about = "Shows which algorithm does which collective for each length of message, \
+                      the reason, and what else can be forced with PHALANX_ALGORITHMS (which this \
+                      command obeys too).",
+        after_help = algorithms::EXAMPLES
+    )]
+    Algorithms(algorithms::AlgorithmsArgs),
     /// Start and watch the ranks of one host (used by `run`)
     #[command(hide = true)]
     Daemon,
@@ -178,6 +188,9 @@ pub(crate) fn parse() -> Result<Cli, u8> {
     }
 }
 
+/// The commands that users type.
+const SHOWN: [&str; 3] = ["run", "bench", "algorithms"];
+
 /// The message of a clap error without its usage and hints.
 fn one_line(rendered: &str) -> String {
     let words = rendered
@@ -188,7 +201,12 @@ fn one_line(rendered: &str) -> String {
         .collect::<Vec<_>>()
         .join(" ");
     let words = words.strip_prefix("error: ").unwrap_or(&words);
-    format!("{words} (see `phalanx run --help`)")
+    let typed = std::env::args().nth(1);
+    let command = typed.as_deref().filter(|word| SHOWN.contains(word));
+    format!(
+        "{words} (see `phalanx {} --help`)",
+        command.unwrap_or("run")
+    )
 }
 
 pub(crate) fn ranks(text: &str) -> Result<u32, String> {

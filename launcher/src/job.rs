@@ -64,10 +64,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// Checks what was typed, and builds the program when asked to.
     pub(crate) fn new(args: RunArgs) -> Result<Self, Refusal> {
-        let size = args.ranks.unwrap_or_else(|| {
-            std::thread::available_parallelism()
-                .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1))
-        });
+        let size = args.ranks.unwrap_or_else(default_ranks);
         if let Some((name, _)) = args
             .env
             .iter()
@@ -124,6 +121,11 @@ impl Plan {
             threads: self.threads,
         }
     }
+}
+
+/// As many ranks as cores that may be used.
+pub(crate) fn default_ranks() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1))
 }
 
 /// What tells this job from all others.

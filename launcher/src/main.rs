@@ -4,6 +4,7 @@
 //! starts a `daemon` on each host and lets `control`, a pure state machine, decide what to do about
 //! what happens. Daemons start the ranks, forward their output and report their ends.
 
+mod algorithms;
 mod bench;
 mod cargo;
 mod cli;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Ok(cli) => match cli.command {
             cli::Command::Daemon => daemon::run(),
             cli::Command::Run(args) => run(*args),
+            cli::Command::Algorithms(args) => report(algorithms::run(&args)),
             cli::Command::Bench(args) => report(bench::run(&args)),
         },
     };

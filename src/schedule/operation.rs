@@ -312,6 +312,21 @@ impl Kind {
             Self::ReduceScatter => "reduce_scatter",
         }
     }
+
+    /// Of what the length counts by which an algorithm is chosen, in words; `None` where none does,
+    /// because ranks know only their own. See [`Operation::message_bytes`].
+    pub const fn measure(self) -> Option<&'static str> {
+        match self {
+            Self::Barrier | Self::Gatherv | Self::Scatterv | Self::Alltoallv => None,
+            Self::Bcast | Self::Reduce | Self::Allreduce | Self::Scan | Self::Exscan => {
+                Some("the message")
+            }
+            Self::Gather | Self::Scatter | Self::Alltoall => Some("one block"),
+            Self::Allgather | Self::Allgatherv | Self::ReduceScatterBlock | Self::ReduceScatter => {
+                Some("all blocks together")
+            }
+        }
+    }
 }
 
 impl fmt::Display for Kind {

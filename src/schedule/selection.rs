@@ -1,10 +1,12 @@
 //! Which algorithm for which case: a table.
 
+mod choices;
 mod defaults;
 
 use std::fmt;
 use std::str::FromStr;
 
+pub use choices::Choice;
 use defaults::{KIB, MIB, defaults};
 
 use super::registry::Algorithm;
@@ -77,11 +79,11 @@ impl Rule {
         }
     }
 
-    fn applies(&self, operation: &Operation<'_>, size: usize, bytes: usize, crowded: bool) -> bool {
+    fn applies(&self, commutative: bool, size: usize, bytes: usize, crowded: bool) -> bool {
         (self.ranks_min..=self.ranks_max).contains(&size)
             && (self.bytes_min..=self.bytes_max).contains(&bytes)
             && (crowded || !self.crowded_only)
-            && self.algorithm.accepts(operation)
+            && (commutative || !self.algorithm.commutative_only)
     }
 }
 
@@ -179,19 +181,36 @@ impl Selection {
         size: usize,
         element_bytes: usize,
     ) -> &'static Algorithm {
-        let kind = operation.kind();
+        let bytes = operation.message_bytes(size, element_bytes);
+        self.first(operation.kind(), operation.commutative(), size, bytes)
+            .0
+    }
+
+    /// The first that applies, and why it is there.
+    fn first(
+        &self,
+        kind: Kind,
+        commutative: bool,
+        size: usize,
+        bytes: usize,
+    ) -> (&'static Algorithm, &'static str) {
         if let Some(forced) = self.forced[kind as usize] {
-            if forced.accepts(operation) {
-                return forced;
+            if commutative || !forced.commutative_only {
+                return (forced, "forced");
             }
         }
-        let bytes = operation.message_bytes(size, element_bytes);
-        self.rules
-            .iter()
-            .chain(defaults(kind))
-            .find(|rule| rule.applies(operation, size, bytes, self.crowded))
-            .map(|rule| rule.algorithm)
+        self.rules_of(kind)
+            .find(|rule| rule.applies(commutative, size, bytes, self.crowded))
+            .map(|rule| (rule.algorithm, rule.reason))
             .expect("the last default of each kind applies to everything")
+    }
+
+    /// The rules of one kind, in the order in which they are tried.
+    fn rules_of(&self, kind: Kind) -> impl Iterator<Item = &Rule> {
+        let added = self.rules.iter();
+        added
+            .filter(move |rule| rule.algorithm.kind == kind)
+            .chain(defaults(kind))
     }
 }
 
@@ -270,8 +289,7 @@ impl fmt::Display for Selection {
             if let Some(forced) = self.forced[kind as usize] {
                 writeln!(f, "{}", Rule::new(forced, "forced"))?;
             }
-            let added = self.rules.iter().filter(|rule| rule.algorithm.kind == kind);
-            for rule in added.chain(defaults(kind)) {
+            for rule in self.rules_of(kind) {
                 writeln!(f, "{rule}")?;
             }
         }

@@ -52,8 +52,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// What the launcher may use of the library besides its public interface: it speaks to ranks, and is
-/// no rank itself.
-const LAUNCHER: &[&str] = &["wire", "base", "limits", "sys", "config"];
+/// no rank itself. It shows the table of algorithms.
+const LAUNCHER: &[&str] = &["wire", "base", "limits", "sys", "config", "schedule"];
 
 /// Modules without unsafe code, by their own word.
 const PURE: &[&str] = &["wire", "engine", "schedule"];
