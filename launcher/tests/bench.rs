@@ -158,6 +158,26 @@ fn transports_are_compared_on_a_page() {
 }
 
 #[test]
+fn guidelines_are_checked() {
+    let (text, found) = bench(&["guidelines", "-n", "2", "--sizes", "64"]);
+    let rows = found["rows"].as_array().expect("rows");
+    assert!(rows.iter().all(|row| row["recipe"].is_string()));
+    let checked = found["guidelines"]["checked"].as_u64().expect("a number");
+    assert!(
+        checked >= 20 && rows.len() > 20,
+        "{checked} of {}",
+        rows.len()
+    );
+    let violations = found["guidelines"]["violations"]
+        .as_array()
+        .expect("a list");
+    for violation in violations {
+        assert!(violation["ratio"].as_f64() > Some(1.05), "{violation}");
+    }
+    assert!(text.contains("reduce_scatter_block + allgather"), "{text}");
+}
+
+#[test]
 fn what_cannot_be_measured_or_written_is_said() {
     let outcome = run(&["bench", "levitation"]);
     assert_eq!(outcome.code, Some(2));

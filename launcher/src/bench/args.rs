@@ -112,6 +112,15 @@ impl BenchArgs {
         }
     }
 
+    /// Fewer by default, for each is measured in many ways.
+    pub(crate) fn guideline_sizes(&self) -> Vec<usize> {
+        match (self.sizes.as_slice(), self.quick) {
+            ([], true) => vec![8, 64 << 10],
+            ([], false) => vec![8, 1 << 10, 64 << 10, 1 << 20],
+            (sizes, _) => sizes.to_vec(),
+        }
+    }
+
     pub(crate) fn launches(&self) -> usize {
         let default = if self.quick { 1 } else { 3 };
         self.launches.map_or(default, |launches| launches as usize)

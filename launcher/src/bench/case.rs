@@ -15,7 +15,7 @@ pub(crate) enum Case {
     Bandwidth,
     /// The same with 8 bytes, by pairs of all ranks at once
     MessageRate,
-    /// Barrier
+    /// No rank leaves before all have come
     Barrier,
     /// Sum of doubles, to all
     Allreduce,
@@ -39,6 +39,8 @@ pub(crate) enum Case {
     Oversubscribed,
     /// The same operations between threads and between processes, over every transport
     Tradeoff,
+    /// Collectives against others that do the same work, for the performance guidelines
+    Guidelines,
 }
 
 /// Bytes of each of the two messages of an iteration.
@@ -73,6 +75,7 @@ impl Case {
                 | Self::Reduce
                 | Self::Allgather
                 | Self::Alltoall
+                | Self::Guidelines
         )
     }
 
@@ -86,7 +89,9 @@ impl Case {
     pub(crate) fn bytes(self, asked: usize, ranks: usize) -> Option<usize> {
         const BYTES_MAX: usize = 256 << 20;
         let bytes = match self {
-            Self::Allreduce | Self::Reduce => asked.next_multiple_of(size_of::<f64>()),
+            Self::Allreduce | Self::Reduce | Self::Guidelines => {
+                asked.next_multiple_of(size_of::<f64>())
+            }
             _ => asked,
         };
         let factor = match self {

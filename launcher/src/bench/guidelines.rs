@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::bounds::Bounds;
 use super::case::Case;
 use super::machine;
+use super::recipe::GUIDELINES;
 use super::rows::Row;
 use super::statistics::{larger_by_chance, median};
 
@@ -45,6 +46,10 @@ pub(crate) fn check(rows: &[Row], bounds: &mut Bounds) -> Findings {
         findings: Findings::default(),
     };
     for row in rows.iter().filter(|row| row.unit == "us") {
+        if row.recipe.is_some() {
+            checker.recipes(row);
+            continue;
+        }
         checker.compositions(row);
         checker.longer_messages(row);
         checker.more_ranks(row);
@@ -68,6 +73,20 @@ impl Checker<'_> {
             (other.case, other.bytes, other.ranks) == (case, bytes, row.ranks)
                 && other.transport == row.transport
         })
+    }
+
+    /// Whether the operation is slower than another way to do the same, measured for this purpose.
+    fn recipes(&mut self, row: &Row) {
+        for (faster, slower) in GUIDELINES {
+            let other = self.rows.iter().find(|other| {
+                (other.ranks, other.bytes) == (row.ranks, row.bytes)
+                    && other.recipe == Some(slower)
+                    && other.transport == row.transport
+            });
+            if let Some(other) = other.filter(|_| row.recipe == Some(faster)) {
+                self.compare(row, slower.label(), &other.compared());
+            }
+        }
     }
 
     /// Whether the operation is slower than one that does its work and more, or than two in a row.
@@ -190,12 +209,13 @@ impl Checker<'_> {
         let ratio = left_time / right_time;
         let chance = larger_by_chance(&samples, right);
         if ratio > RATIO_MAX && chance.is_none_or(|chance| chance < CHANCE_MAX) {
-            let (
-                Row {
-                    ranks, transport, ..
-                },
-                label,
-            ) = (left, label(left.case, left.bytes));
+            let Row {
+                ranks, transport, ..
+            } = left;
+            let label = left.recipe.map_or_else(
+                || label(left.case, left.bytes),
+                |recipe| sized(recipe.label(), left.bytes),
+            );
             self.findings.violations.push(Violation {
                 guideline: format!("{label} <= {what} ({ranks} ranks, {transport})"),
                 left: left_time,
@@ -217,15 +237,20 @@ fn added(one: &Row, other: &Row) -> Vec<f64> {
 }
 
 fn label(case: Case, bytes: usize) -> String {
+    sized(&case.name(), bytes)
+}
+
+fn sized(name: &str, bytes: usize) -> String {
     match bytes {
-        0 => case.name(),
-        bytes => format!("{} {}", case.name(), super::report::bytes(bytes)),
+        0 => name.to_owned(),
+        bytes => format!("{name} {}", super::report::bytes(bytes)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::order::{Answer, Point};
+    use super::super::recipe::Recipe;
     use super::super::rows::Rows;
     use super::*;
 
@@ -234,7 +259,7 @@ mod tests {
         let mut rows = Rows::default();
         for &(case, bytes, transport, time) in measured {
             let answer = Answer {
-                point: Point { case, bytes },
+                point: Point::of(case, bytes),
                 transport: transport.to_owned(),
                 algorithm: String::new(),
                 batch: 1,
@@ -268,6 +293,27 @@ mod tests {
             (2, Vec::new()),
             "within the tolerance"
         );
+    }
+
+    #[test]
+    fn recipes_are_compared_with_each_other_only() {
+        let mut rows = rows(&[
+            (Case::Guidelines, 64, "unix", 4.0),
+            (Case::Guidelines, 8, "unix", 4.0),
+            (Case::Guidelines, 128, "unix", 2.0),
+        ]);
+        let recipes = [Recipe::Gather, Recipe::Scatter, Recipe::Allgather];
+        for (row, recipe) in rows.iter_mut().zip(recipes) {
+            (row.recipe, row.bytes) = (Some(recipe), 64);
+        }
+        let findings = check(&rows, &mut Bounds::default());
+        assert_eq!(findings.checked, 1);
+        let names: Vec<_> = findings
+            .violations
+            .iter()
+            .map(|found| &found.guideline)
+            .collect();
+        assert_eq!(names, ["gather 64 B <= allgather (2 ranks, unix)"]);
     }
 
     #[test]

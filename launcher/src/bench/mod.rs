@@ -14,6 +14,7 @@ mod machine;
 mod order;
 mod plan;
 mod rank;
+mod recipe;
 mod report;
 mod rows;
 mod statistics;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 use args::BenchArgs;
 use bounds::Bounds;
 use case::Case;
-use machine::Machine;
+use machine::{Machine, Ticks};
 use order::{Answer, Point};
 use plan::Part;
 use rows::Rows;
@@ -38,7 +39,8 @@ pub(crate) fn answer_the_call() -> Option<ExitCode> {
 
 /// Measures, and reports.
 pub(crate) fn run(args: &BenchArgs) -> Result<u8, Refusal> {
-    let machine = Machine::describe();
+    let mut machine = Machine::describe();
+    let before = Ticks::now();
     let parts = plan::plan(args);
     let mut rows = Rows::default();
     let launches = args.launches();
@@ -54,6 +56,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8, Refusal> {
     let mut bounds = Bounds::default();
     let rows = rows.finish(&mut bounds);
     let findings = guidelines::check(&rows, &mut bounds);
+    machine.others = before.and_then(|before| Ticks::now()?.others_since(before));
     let report = report::Report {
         machine: &machine,
         bounds: bounds.known(),
@@ -82,10 +85,7 @@ fn measure(part: &Part, args: &BenchArgs, rows: &mut Rows) -> Result<(), Refusal
     rows.add(
         ranks,
         Answer {
-            point: Point {
-                case: Case::Startup,
-                bytes: 0,
-            },
+            point: Point::of(Case::Startup, 0),
             transport,
             algorithm: String::new(),
             batch: 1,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::case::Case;
+use super::recipe::Recipe;
 
 /// The first argument of a process that is to be a rank of a benchmark; the second is an [`Order`].
 pub(crate) const RANK_WORD: &str = "bench-rank";
@@ -20,6 +21,20 @@ pub(crate) struct Point {
     pub(crate) case: Case,
     /// 0 where it has no meaning.
     pub(crate) bytes: usize,
+    /// What exactly is done for `guidelines`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recipe: Option<Recipe>,
+}
+
+impl Point {
+    /// Without a recipe.
+    pub(crate) const fn of(case: Case, bytes: usize) -> Self {
+        Self {
+            case,
+            bytes,
+            recipe: None,
+        }
+    }
 }
 
 /// How much is measured.

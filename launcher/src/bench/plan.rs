@@ -10,6 +10,7 @@ use super::case::Case;
 use super::launch::Setting;
 use super::machine;
 use super::order::{Order, Pace, Point};
+use super::recipe::Recipe;
 use crate::cli::{Style, Transport};
 
 /// Ranks that are started alike in each launch, and what they measure.
@@ -48,6 +49,11 @@ pub(crate) fn plan(args: &BenchArgs) -> Vec<Part> {
     for case in args.cases() {
         match case {
             Case::Tradeoff => plan.tradeoff(),
+            Case::Guidelines => {
+                for bytes in args.guideline_sizes() {
+                    plan.recipes(setting(size), bytes);
+                }
+            }
             Case::Oversubscribed => {
                 for ranks in [cores.max(2), 2 * cores, 4 * cores, 8 * cores] {
                     plan.add(setting(ranks), Case::Barrier, 0);
@@ -82,7 +88,10 @@ struct Plan {
 
 impl Plan {
     fn add(&mut self, setting: Setting, case: Case, bytes: usize) {
-        let point = Point { case, bytes };
+        self.add_point(setting, Point::of(case, bytes));
+    }
+
+    fn add_point(&mut self, setting: Setting, point: Point) {
         let known = self.parts.iter_mut();
         if let Some(part) = known
             .into_iter()
@@ -101,9 +110,24 @@ impl Plan {
     fn add_alone(&mut self, setting: Setting, case: Case) {
         self.parts.push(Part {
             setting,
-            points: BTreeSet::from([Point { case, bytes: 0 }]),
+            points: BTreeSet::from([Point::of(case, 0)]),
             alone: true,
         });
+    }
+
+    /// Everything that the guidelines compare.
+    fn recipes(&mut self, setting: Setting, asked: usize) {
+        let ranks = setting.ranks;
+        for recipe in Recipe::ALL {
+            let asked = if recipe.has_data() { asked } else { 0 };
+            if let Some(bytes) = Case::Guidelines.bytes(asked, ranks) {
+                let point = Point {
+                    recipe: Some(recipe),
+                    ..Point::of(Case::Guidelines, bytes)
+                };
+                self.add_point(setting, point);
+            }
+        }
     }
 
     /// Two ranks, over everything there is.

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::bounds::{Bound, Bounds};
 use super::case::{Case, WINDOW};
 use super::order::{Answer, Point};
+use super::recipe::Recipe;
 use super::statistics::{Summary, median};
 
 /// One line of a table.
@@ -16,6 +17,9 @@ pub(crate) struct Row {
     pub(crate) bytes: usize,
     pub(crate) transport: String,
     pub(crate) algorithm: String,
+    /// What exactly was done, for `guidelines`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) recipe: Option<Recipe>,
     pub(crate) unit: &'static str,
     /// Of all launches.
     pub(crate) min: f64,
@@ -41,6 +45,17 @@ impl Row {
         let fold =
             |start: f64, pick: fn(f64, f64) -> f64| self.launches.iter().copied().fold(start, pick);
         (fold(f64::INFINITY, f64::min), fold(0.0, f64::max))
+    }
+
+    /// Where it stands among others.
+    fn place(&self) -> impl Ord + '_ {
+        (
+            self.case,
+            self.ranks,
+            &self.transport,
+            self.bytes,
+            self.recipe,
+        )
     }
 
     /// How much of what is possible was reached, in percent.
@@ -72,9 +87,13 @@ impl Rows {
         if answer.samples.is_empty() {
             return;
         }
-        let Point { case, bytes } = answer.point;
+        let Point {
+            case,
+            bytes,
+            recipe,
+        } = answer.point;
         let same = |row: &&mut Row| {
-            (row.case, row.bytes, row.ranks) == (case, bytes, ranks)
+            (row.case, row.bytes, row.recipe, row.ranks) == (case, bytes, recipe, ranks)
                 && row.transport == answer.transport
         };
         if let Some(row) = self.rows.iter_mut().find(same) {
@@ -87,6 +106,7 @@ impl Rows {
             bytes,
             transport: answer.transport,
             algorithm: answer.algorithm,
+            recipe,
             unit: if case == Case::Memory { "MiB" } else { "us" },
             min: 0.0,
             median: 0.0,
@@ -104,13 +124,11 @@ impl Rows {
     pub(crate) fn finish(mut self, bounds: &mut Bounds) -> Vec<Row> {
         for row in &mut self.rows {
             summarise(row);
-            let Row { case, bytes, .. } = *row;
-            row.bound = bounds.of(Point { case, bytes }, row.ranks, &row.transport);
+            let point = Point::of(row.case, row.bytes);
+            row.bound = bounds.of(point, row.ranks, &row.transport);
         }
-        self.rows.sort_by(|one, other| {
-            let key = |row: &Row| (row.case, row.ranks, row.transport.clone(), row.bytes);
-            key(one).cmp(&key(other))
-        });
+        self.rows
+            .sort_by(|one, other| one.place().cmp(&other.place()));
         self.rows
     }
 }
@@ -152,10 +170,7 @@ mod tests {
 
     fn answer(samples: &[f64]) -> Answer {
         Answer {
-            point: Point {
-                case: Case::Pingpong,
-                bytes: 100,
-            },
+            point: Point::of(Case::Pingpong, 100),
             transport: "threads".to_owned(),
             algorithm: String::new(),
             batch: 1,

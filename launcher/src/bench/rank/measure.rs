@@ -47,28 +47,29 @@ pub(super) fn measure(
         done: 0,
         salt: 0,
     };
-    let (mut batch, mut spent, mut rounds) = (1, 0.0, 0);
+    let (mut batch, mut spent, mut rounds, mut each) = (1, 0.0, 0, f64::INFINITY);
     // All ranks see the same times, and so decide alike.
-    let estimate = loop {
+    loop {
         let micros = control.allreduce(runner.batch(batch)?, Max)?;
         rounds += 1;
         spent += micros;
-        let each = (micros / batch as f64).max(1e-3);
+        // Other programs can only make it longer.
+        each = f64::min(each, micros / batch as f64).max(1e-3);
         let long_enough = micros >= enough || batch >= BATCH_MAX;
         if rounds >= WARM_UP_ROUNDS_MIN
             && long_enough
             && spent >= WARM_UP * pace.budget_seconds * 1e6
         {
-            break each;
+            break;
         }
         if !long_enough {
             batch = ((enough / each) as usize)
                 .clamp(batch + 1, (2 * batch).max(8))
                 .min(BATCH_MAX);
         }
-    };
-    let batch = ((enough / estimate).ceil() as usize).clamp(1, BATCH_MAX);
-    let affordable = pace.budget_seconds * 1e6 / (estimate * batch as f64);
+    }
+    let batch = ((enough / each).ceil() as usize).clamp(1, BATCH_MAX);
+    let affordable = pace.budget_seconds * 1e6 / (each * batch as f64);
     let repetitions = pace
         .repetitions
         .unwrap_or_else(|| (affordable as usize).clamp(*REPETITIONS.start(), *REPETITIONS.end()));
@@ -117,6 +118,17 @@ impl Runner<'_> {
     }
 }
 
+/// Lets the operating system find out what these processes are, and give each a core where there are
+/// enough: new ones often share one for a while.
+pub(super) fn settle(control: &Communicator) -> Result<(), Trouble> {
+    const SECONDS: f64 = 0.05;
+    let begun = Instant::now();
+    while control.allreduce(begun.elapsed().as_secs_f64(), Max)? < SECONDS {
+        meet(control)?;
+    }
+    Ok(())
+}
+
 /// A dissemination barrier of empty messages.
 fn meet(control: &Communicator) -> phalanx::Result<()> {
     let (rank, size) = (control.rank(), control.size());
@@ -135,6 +147,7 @@ mod tests {
     use super::*;
     use crate::bench::case::Case;
     use crate::bench::order::Point;
+    use crate::bench::recipe::Recipe;
 
     const PACE: Pace = Pace {
         budget_seconds: 1e-4,
@@ -144,9 +157,13 @@ mod tests {
 
     /// Runs a case on threads and gives the outcome of rank 0.
     fn on_threads(ranks: usize, case: Case, bytes: usize) -> Result<Measured, String> {
+        of_point(ranks, Point::of(case, bytes))
+    }
+
+    fn of_point(ranks: usize, point: Point) -> Result<Measured, String> {
         let outcomes = phalanx::threads(ranks, |world| {
             let control = world.dup();
-            let mut work = work(&world, Point { case, bytes }).expect("an operation");
+            let mut work = work(&world, &point).expect("an operation");
             let outcome = measure(&world, &control, &mut *work, &PACE);
             Ok(outcome.map_err(|trouble| trouble.to_string()))
         });
@@ -174,6 +191,20 @@ mod tests {
             let measured = on_threads(ranks, case, bytes).expect("right");
             assert_eq!(measured.micros.len(), 3, "{case:?}");
             assert!(measured.micros.iter().all(|time| *time > 0.0), "{case:?}");
+        }
+    }
+
+    #[test]
+    fn every_recipe_gives_right_results() {
+        for recipe in Recipe::ALL {
+            for (ranks, bytes) in [(1, 8), (3, 8), (3, 5000)] {
+                let point = Point {
+                    recipe: Some(recipe),
+                    ..Point::of(Case::Guidelines, bytes)
+                };
+                let outcome = of_point(ranks, point);
+                assert!(outcome.is_ok(), "{recipe:?}: {outcome:?}");
+            }
         }
     }
 

@@ -4,6 +4,7 @@ mod collective;
 mod measure;
 mod pattern;
 mod point;
+mod recipes;
 mod resident;
 
 use std::fmt;
@@ -86,8 +87,15 @@ fn obey(world: &Communicator, order: &Order) -> Result<(), Trouble> {
     world.barrier()?;
     // Messages of the benchmark itself travel apart.
     let control = world.dup();
+    if order
+        .points
+        .iter()
+        .any(|point| work(world, point).is_some())
+    {
+        measure::settle(&control)?;
+    }
     for point in &order.points {
-        let answer = measure_point(world, &control, *point, &order.pace)?;
+        let answer = measure_point(world, &control, point, &order.pace)?;
         if world.rank() == 0 {
             // When nobody reads, the launcher ends this job.
             let mut out = std::io::stdout().lock();
@@ -101,11 +109,11 @@ fn obey(world: &Communicator, order: &Order) -> Result<(), Trouble> {
 fn measure_point(
     world: &Communicator,
     control: &Communicator,
-    point: Point,
+    point: &Point,
     pace: &Pace,
 ) -> Result<Answer, Trouble> {
     let mut answer = Answer {
-        point,
+        point: *point,
         transport: neighbour_link(world),
         algorithm: String::new(),
         batch: 1,
@@ -133,9 +141,10 @@ fn neighbour_link(world: &Communicator) -> String {
     world.link_name(neighbour).unwrap_or_default().to_owned()
 }
 
-fn work(world: &Communicator, point: Point) -> Option<Box<dyn Work>> {
+fn work(world: &Communicator, point: &Point) -> Option<Box<dyn Work>> {
     let (bytes, size) = (point.bytes, world.size());
     Some(match point.case {
+        Case::Guidelines => Box::new(recipes::Cook::new(point.recipe?, bytes, size)),
         Case::Pingpong => Box::new(point::Pingpong::new(bytes)),
         Case::Bandwidth => Box::new(point::Window::pair(bytes)),
         Case::MessageRate => Box::new(point::Window::pairs(bytes, size)),

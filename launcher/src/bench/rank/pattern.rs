@@ -61,10 +61,15 @@ pub(super) mod addends {
         ((index & 0xffff) + (salt & 0xff)) as f64
     }
 
+    /// One addend of a rank.
+    pub(in super::super) fn of(rank: usize, salt: usize, index: usize) -> f64 {
+        place(salt, index) + rank as f64
+    }
+
     /// The addends of a rank.
     pub(in super::super) fn fill(buffer: &mut [f64], rank: usize, salt: usize) {
         for (index, value) in buffer.iter_mut().enumerate() {
-            *value = place(salt, index) + rank as f64;
+            *value = of(rank, salt, index);
         }
     }
 

@@ -178,10 +178,11 @@ impl Default for Iterate {
 
 /// The computation of one iteration: a chain of multiply-adds, none of which can begin before the last.
 pub(in crate::bench) fn compute(mut value: f64) -> f64 {
+    value = black_box(value);
     for _ in 0..ITERATION_STEPS {
-        value = black_box(value * 0.999_999 + 1e-6);
+        value = value * 0.999_999 + 1e-6;
     }
-    value
+    black_box(value)
 }
 
 impl Work for Iterate {

@@ -29,7 +29,10 @@ const COLOURS: [RGBColor; 7] = [
 /// Lines for rows of one case: each transport and number of ranks, each with its bound.
 pub(super) fn lines(rows: &[&Row]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
-    for row in rows.iter().filter(|row| row.bytes > 0) {
+    for row in rows
+        .iter()
+        .filter(|row| row.bytes > 0 && row.recipe.is_none())
+    {
         let label = format!("{}, {} ranks", row.transport, row.ranks);
         let mut add = |label: String, value: f64, is_bound: bool| {
             let point = (row.bytes as f64, value);

@@ -5,6 +5,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::{Report, bytes, number};
 use crate::bench::case::Case;
 use crate::bench::plan::is_of_tradeoff;
+use crate::bench::recipe::Recipe;
 use crate::bench::rows::{Row, heading};
 
 /// Rows that are shown in one table, and its title.
@@ -70,6 +71,11 @@ fn columns(rows: &[&Row]) -> Vec<Column> {
     }
     if any(|row| row.bytes > 0) {
         columns.push(Column::new("bytes", |row| bytes(row.bytes)));
+    }
+    if any(|row| row.recipe.is_some()) {
+        columns.push(Column::new("operation", |row| {
+            row.recipe.map_or("", Recipe::label).to_owned()
+        }));
     }
     columns.push(Column::new(format!("min {unit}"), move |row| {
         number(row.min * scale)
