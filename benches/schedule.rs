@@ -1,6 +1,5 @@
 //! How long it takes to build a schedule, with the choice of the algorithm.
 #![allow(missing_docs, reason = "criterion's macro makes a public function")]
-#![expect(missing_docs, reason = "criterion makes a function")]
 
 use std::hint::black_box;
 use std::time::Duration;
