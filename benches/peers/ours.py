@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from cases import USUAL_WORK, Item
+from cases import Item
 from launch import launch
 from rows import Sample, parse
 
@@ -85,7 +85,7 @@ class Run:
             command += ["--transport", self.transport, "--budget", str(self.budget_s), "--json", str(file)]
             if any(sizes):
                 command += ["--sizes", ",".join(map(str, sizes))]
-            if work not in {0, USUAL_WORK}:
+            if work:
                 command += ["--steps", str(work)]
             outcome = launch(command, {}, limit_s)
             if not file.exists():

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cases import USUAL_WORK, Item
+from cases import Item
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,7 @@ def parse(rows: Iterable[dict]) -> dict[Item, Sample]:
     """The samples in rows of either benchmark."""
     found = {}
     for row in rows:
-        work = row.get("work") or (USUAL_WORK if row["case"] == "iterate" else 0)
-        item = Item(row["case"], row["bytes"], work)
+        item = Item(row["case"], row["bytes"], row["work"])
         found[item] = Sample(row["min"], row["median"], row["p99"])
     return found
 

@@ -81,7 +81,7 @@ fn keys(found: &Value) -> Vec<(String, u64, u64, String)> {
 #[test]
 fn operations_are_measured_and_shown() {
     let words = "pingpong bandwidth message-rate barrier allreduce bcast reduce allgather alltoall \
-                 iterate -n 3 --transport unix --sizes 8,2K --launches 2";
+                 iterate -n 3 --transport unix --sizes 8,2K --launches 2 --steps 700";
     let (text, found) = bench(&words.split_whitespace().collect::<Vec<_>>());
     let keys = keys(&found);
     let mut expected = Vec::new();
@@ -102,6 +102,8 @@ fn operations_are_measured_and_shown() {
         assert_eq!(row["launches"].as_array().map(Vec::len), Some(2), "{row}");
         let point_to_point = ["pingpong", "bandwidth", "message-rate", "iterate"];
         let case = row["case"].as_str().expect("text");
+        let work = if case == "iterate" { 700 } else { 0 };
+        assert_eq!(row["work"], work, "{row}");
         let algorithm = row["algorithm"].as_str().expect("text");
         assert_eq!(
             algorithm.is_empty(),

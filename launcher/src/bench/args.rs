@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::case::Case;
+use super::case::{Case, ITERATION_STEPS};
 use super::order::Pace;
 use crate::cli::{self, Transport};
 
@@ -40,6 +40,10 @@ pub(crate) struct BenchArgs {
     /// Time for each figure in each launch, in seconds [default: 0.4, quick: 0.03]
     #[arg(long, value_name = "SECONDS", value_parser = cli::seconds, allow_negative_numbers = true)]
     pub(crate) budget: Option<Duration>,
+
+    /// Dependent multiply-adds, of 2 to 3 ns each, that a rank computes in one iteration of `iterate`
+    #[arg(long, value_name = "COUNT", default_value_t = ITERATION_STEPS as u32)]
+    pub(crate) steps: u32,
 
     /// How long `idle` watches, in seconds [default: 10, quick: 2]
     #[arg(long, value_name = "SECONDS", value_parser = cli::seconds, allow_negative_numbers = true)]

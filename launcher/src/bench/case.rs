@@ -45,7 +45,7 @@ pub(crate) enum Case {
 
 /// Bytes of each of the two messages of an iteration.
 pub(crate) const HALO_BYTES: usize = 1024;
-/// Dependent multiply-adds of an iteration.
+/// Dependent multiply-adds of an iteration, if nothing else is asked for.
 pub(crate) const ITERATION_STEPS: usize = 100_000;
 /// Messages under way at once.
 pub(crate) const WINDOW: usize = 64;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::case::Case;
+use super::case::{Case, ITERATION_STEPS};
 use super::recipe::Recipe;
 
 /// The first argument of a process that is to be a rank of a benchmark; the second is an [`Order`].
@@ -21,17 +21,25 @@ pub(crate) struct Point {
     pub(crate) case: Case,
     /// 0 where it has no meaning.
     pub(crate) bytes: usize,
+    /// Multiply-adds of an iteration; 0 for what does not compute.
+    pub(crate) work: usize,
     /// What exactly is done for `guidelines`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) recipe: Option<Recipe>,
 }
 
 impl Point {
-    /// Without a recipe.
+    /// Without a recipe, and with the usual computation.
     pub(crate) const fn of(case: Case, bytes: usize) -> Self {
+        let work = if matches!(case, Case::Iterate) {
+            ITERATION_STEPS
+        } else {
+            0
+        };
         Self {
             case,
             bytes,
+            work,
             recipe: None,
         }
     }

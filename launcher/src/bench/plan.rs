@@ -75,6 +75,13 @@ pub(crate) fn plan(args: &BenchArgs) -> Vec<Part> {
                     plan.add(setting(ranks), case, bytes);
                 }
             }
+            Case::Iterate => plan.add_point(
+                setting(size),
+                Point {
+                    work: args.steps as usize,
+                    ..Point::of(case, 0)
+                },
+            ),
             case => plan.add(setting(size), case, 0),
         }
     }

@@ -15,6 +15,8 @@ pub(crate) struct Row {
     pub(crate) ranks: usize,
     /// 0 where it has no meaning.
     pub(crate) bytes: usize,
+    /// Multiply-adds of an iteration; 0 for what does not compute.
+    pub(crate) work: usize,
     pub(crate) transport: String,
     pub(crate) algorithm: String,
     /// What exactly was done, for `guidelines`.
@@ -90,6 +92,7 @@ impl Rows {
         let Point {
             case,
             bytes,
+            work,
             recipe,
         } = answer.point;
         let same = |row: &&mut Row| {
@@ -104,6 +107,7 @@ impl Rows {
             case,
             ranks,
             bytes,
+            work,
             transport: answer.transport,
             algorithm: answer.algorithm,
             recipe,
@@ -124,7 +128,10 @@ impl Rows {
     pub(crate) fn finish(mut self, bounds: &mut Bounds) -> Vec<Row> {
         for row in &mut self.rows {
             summarise(row);
-            let point = Point::of(row.case, row.bytes);
+            let point = Point {
+                work: row.work,
+                ..Point::of(row.case, row.bytes)
+            };
             row.bound = bounds.of(point, row.ranks, &row.transport);
         }
         self.rows

@@ -45,7 +45,7 @@ impl Bounds {
             | Case::Tradeoff
             | Case::Guidelines => None,
             Case::Startup => self.startup(ranks, cores),
-            Case::Iterate => self.iterate(ranks, cores),
+            Case::Iterate => self.iterate(point.work, ranks, cores),
             Case::Bandwidth => self.stream(point.bytes, 1, transport),
             Case::MessageRate => {
                 let pairs = ranks.min(cores) / 2;
@@ -100,11 +100,11 @@ impl Bounds {
         })
     }
 
-    fn iterate(&mut self, ranks: usize, cores: usize) -> Option<Bound> {
-        let compute = self.get("computation of one iteration", || {
+    fn iterate(&mut self, work: usize, ranks: usize, cores: usize) -> Option<Bound> {
+        let compute = self.get(&format!("{work} multiply-adds"), || {
             let mut value = 1.0;
             sample(TIME, || {
-                value = std::hint::black_box(super::rank::compute(value));
+                value = std::hint::black_box(super::rank::compute(value, work));
                 1
             })
         })?;

@@ -148,7 +148,7 @@ fn work(world: &Communicator, point: &Point) -> Option<Box<dyn Work>> {
         Case::Pingpong => Box::new(point::Pingpong::new(bytes)),
         Case::Bandwidth => Box::new(point::Window::pair(bytes)),
         Case::MessageRate => Box::new(point::Window::pairs(bytes, size)),
-        Case::Iterate => Box::new(point::Iterate::default()),
+        Case::Iterate => Box::new(point::Iterate::new(point.work)),
         Case::Barrier => Box::new(collective::Barrier),
         Case::Allreduce => Box::new(collective::Allreduce::new(bytes)),
         Case::Bcast => Box::new(collective::Bcast::new(bytes)),

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use phalanx::{Communicator, Sum};
 
 use super::{Trouble, Work, pattern};
-use crate::bench::case::{HALO_BYTES, ITERATION_STEPS, WINDOW};
+use crate::bench::case::{HALO_BYTES, WINDOW};
 
 const TO: u8 = 1;
 const BACK: u8 = 2;
@@ -161,25 +161,27 @@ pub(super) struct Iterate {
     border: Vec<u8>,
     ghosts: [Vec<u8>; 2],
     value: f64,
+    work: usize,
     salt: usize,
 }
 
-impl Default for Iterate {
-    fn default() -> Self {
+impl Iterate {
+    pub(super) fn new(work: usize) -> Self {
         let block = || vec![0; HALO_BYTES];
         Self {
             border: block(),
             ghosts: [block(), block()],
             value: 1.0,
+            work,
             salt: 0,
         }
     }
 }
 
 /// The computation of one iteration: a chain of multiply-adds, none of which can begin before the last.
-pub(in crate::bench) fn compute(mut value: f64) -> f64 {
+pub(in crate::bench) fn compute(mut value: f64, work: usize) -> f64 {
     value = black_box(value);
-    for _ in 0..ITERATION_STEPS {
+    for _ in 0..work {
         value = value * 0.999_999 + 1e-6;
     }
     black_box(value)
@@ -194,7 +196,7 @@ impl Work for Iterate {
     fn operate(&mut self, world: &Communicator, index: usize) -> phalanx::Result<bool> {
         let (rank, size) = (world.rank(), world.size());
         let (left, right) = ((rank + size - 1) % size, (rank + 1) % size);
-        self.value = compute(self.value);
+        self.value = compute(self.value, self.work);
         pattern::stamp(&mut self.border, index);
         let [from_left, from_right] = &mut self.ghosts;
         world.sendrecv_into(&self.border, right, TO, from_left, left, TO)?;
