@@ -5,7 +5,7 @@
 //! [`threads`] makes ranks for tests. All communication goes through a [`Communicator`].
 //!
 //! Plain elements ([`Pod`]) travel without serialisation; any serde value travels by the methods named
-//! `*_obj`. Every call returns [`Result`].
+//! `*_obj`. Every call returns [`Result`]. The [`manual`] has chapters on everything else.
 //!
 //! ```
 //! # fn main() -> phalanx::Result<()> {
@@ -39,6 +39,7 @@ pub mod config;
 pub mod engine;
 mod error;
 pub mod limits;
+pub mod manual;
 #[doc(hidden)]
 pub mod pod;
 mod runtime;

@@ -1,0 +1,102 @@
+//! Errors, time limits, ranks that die, collectives that do not match.
+//!
+//! Every call that communicates returns [`Result`](crate::Result). An [`Error`](crate::Error) is one line: operation,
+//! what happened, peer and host, tag, communicator, how long it took, and where in the program it was called.
+//! A program decides by [`ErrorKind`](crate::ErrorKind):
+//!
+//! ```
+//! use phalanx::ErrorKind;
+//!
+//! # fn main() -> phalanx::Result<()> {
+//! phalanx::threads(2, |world| {
+//!     if world.rank() == 0 {
+//!         return world.send(&[1.0, 2.0, 3.0], 1, 7);
+//!     }
+//!     let error = world.recv_into(&mut [0.0; 2], 0, 7).expect_err("three do not fit into two");
+//!     assert_eq!(*error.kind(), ErrorKind::Truncated { sent: 3, capacity: 2 });
+//!     assert!(error.to_string().contains("(peer rank 0 on "));
+//!     assert!(error.site().is_some_and(|site| site.line() > 0));
+//!     Ok(())
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The kinds
+//!
+//! | kind                                                              | what to do                                     |
+//! |-------------------------------------------------------------------|------------------------------------------------|
+//! | [`InvalidRank`], [`InvalidTag`], [`InvalidArgument`]              | correct the call                               |
+//! | [`Truncated`], [`WrongType`], [`Object`]                          | correct one side; the message is consumed       |
+//! | [`Mismatch`]                                                      | correct the program: see below                  |
+//! | [`PeerGone`], [`Unreachable`]                                     | the job is usually ending; other ranks may live |
+//! | [`Timeout`]                                                       | try again, or give up                           |
+//! | [`Withdrawn`]                                                     | the sender gave a long message up half-way      |
+//! | [`Finalized`]                                                     | a call came after [`finalize`]                  |
+//! | [`OutOfMemory`], [`System`], [`Start`]                            | the text says what was refused                  |
+//! | [`Wire`], [`Authentication`]                                      | a foreign process, or another version           |
+//!
+//! # A rank that dies
+//!
+//! Under the launcher, the first rank that exits with a code above 0, is killed, panics, or returns an error from
+//! [`run`](crate::run) ends the job: the launcher names that rank, its host, its process and the cause, once; the
+//! others get SIGTERM, and SIGKILL after a quarter of a second. Calls that wait for a dead rank fail with
+//! [`PeerGone`]; such errors are never taken for the first cause. A rank that finalized and then exits with 0 is
+//! not a failure. [`abort`](crate::Communicator::abort) ends the whole job with a code of the program's choice.
+//!
+//! Between threads of one process a panic is caught: [`threads`](crate::threads) returns the error of the rank
+//! that failed first, with the panic's message, and the others' calls fail.
+//!
+//! # Collectives that do not match
+//!
+//! All ranks of a communicator have to call the same collectives in the same order. When one calls an
+//! `allreduce` and another a `bcast`, or the lengths, roots, operators or element types differ, both get
+//! [`Mismatch`], which names both calls, at the first message that shows it; the launcher leaves with code 73.
+//! What cannot be seen is a rank that calls no collective at all: the others wait, until a time limit.
+//!
+//! # Time limits
+//!
+//! Nothing is limited by default: waiting for a slow rank is no error. Limits are set with
+//! [`with_timeout`](crate::Communicator::with_timeout) for a handle, with `PHALANX_TIMEOUT` (seconds) for the world and what is
+//! derived from it, and with `phalanx run --timeout` for the whole job. A receive that gave up has taken nothing.
+//! After a collective gave up its communicator should not be used for others: the ranks are out of step.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! # fn main() -> phalanx::Result<()> {
+//! phalanx::threads(2, |world| {
+//!     let hasty = world.with_timeout(Duration::from_millis(20));
+//!     if world.rank() == 1 {
+//!         let error = hasty.recv_vec::<u8>(0, 5).expect_err("nobody sends that");
+//!         assert_eq!(*error.kind(), phalanx::ErrorKind::Timeout);
+//!     }
+//!     world.barrier()
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The end of a rank
+//!
+//! Dropping the last handle finalizes: what was sent is still delivered. [`finalize`] does the same and can
+//! report an error. `std::process::exit` skips both, and the launcher will say that the rank left early.
+//!
+//! [`InvalidRank`]: crate::ErrorKind::InvalidRank
+//! [`InvalidTag`]: crate::ErrorKind::InvalidTag
+//! [`InvalidArgument`]: crate::ErrorKind::InvalidArgument
+//! [`Truncated`]: crate::ErrorKind::Truncated
+//! [`WrongType`]: crate::ErrorKind::WrongType
+//! [`Object`]: crate::ErrorKind::Object
+//! [`Mismatch`]: crate::ErrorKind::Mismatch
+//! [`PeerGone`]: crate::ErrorKind::PeerGone
+//! [`Unreachable`]: crate::ErrorKind::Unreachable
+//! [`Timeout`]: crate::ErrorKind::Timeout
+//! [`Withdrawn`]: crate::ErrorKind::Withdrawn
+//! [`Finalized`]: crate::ErrorKind::Finalized
+//! [`OutOfMemory`]: crate::ErrorKind::OutOfMemory
+//! [`System`]: crate::ErrorKind::System
+//! [`Start`]: crate::ErrorKind::Start
+//! [`Wire`]: crate::ErrorKind::Wire
+//! [`Authentication`]: crate::ErrorKind::Authentication
+//! [`finalize`]: crate::Communicator::finalize

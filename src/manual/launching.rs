@@ -1,0 +1,67 @@
+//! Starting ranks, as processes or as threads; what they inherit; exit codes.
+//!
+//! ```text
+//! phalanx run -n 4 ./solver input.dat                         a program that exists
+//! phalanx run -n 4 --release --example cg -- matrix.mtx       cargo builds it first
+//! phalanx run -n 4 --release --bin solver -- input.dat
+//! phalanx run -n 4 --as threads ./solver input.dat            ranks as threads of one process
+//! PHALANX_THREADS=4 ./solver input.dat                        the same, without the launcher
+//! ```
+//!
+//! `phalanx run --help` lists all options. Ranks run on the local host; starting them on others comes later.
+//!
+//! # In the program
+//!
+//! [`run`](crate::run) takes the whole body of `main`, and leaves it to the user whether ranks are processes or
+//! threads. It reports the error of a rank to the launcher, which prints the first one with the rank's name.
+//! [`init`](crate::init) makes the process one rank, always; a program that nobody launched is then rank 0 of 1.
+//! [`threads`](crate::threads) makes ranks of threads and gives their results: for tests, and for programs
+//! that are ranked only in part.
+//!
+//! ```
+//! // What a rank computes can be tested without a launcher.
+//! fn mean(world: &phalanx::Communicator, mine: f64) -> phalanx::Result<f64> {
+//!     Ok(world.allreduce(mine, phalanx::Sum)? / world.size() as f64)
+//! }
+//!
+//! # fn main() -> phalanx::Result<()> {
+//! let means = phalanx::threads(4, |world| mean(&world, world.rank() as f64))?;
+//! assert_eq!(means, [1.5; 4]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A process that `srun`, `mpirun` or `torchrun` started as one of several, but not `phalanx run`, is told so by `init`,
+//! instead of being rank 0 of 1 many times.
+//!
+//! # What ranks inherit
+//!
+//! * The environment of the launcher, `--env NAME=VALUE` on top, and `PHALANX_RANK`, `PHALANX_SIZE`,
+//!   `PHALANX_LOCAL_RANK` and `PHALANX_JOB`, for scripts.
+//! * The working directory, or `--wdir`.
+//! * Standard input: rank 0 gets it, the others an empty one. Standard output and error of all ranks are
+//!   forwarded in whole lines, with `--tag-output` each behind its rank.
+//! * SIGINT, SIGTERM and SIGHUP reach every rank; the second one kills. SIGUSR1 and SIGUSR2 are
+//!   passed on as they are.
+//!
+//! No rank outlives the job: when the launcher or a daemon is killed, even by SIGKILL, so are the ranks (on
+//! Linux by the kernel; elsewhere a rank sees the end of its control stream).
+//!
+//! # How it ends
+//!
+//! The exit code is 0 when every rank ended with 0, else that of the first rank that failed, or 128 and the
+//! signal's number. A rank that leaves with 0 while it has not finalized has failed too (code 1). Codes of the
+//! launcher itself:
+//!
+//! | code | meaning                                                             |
+//! |------|---------------------------------------------------------------------|
+//! | 2    | the command line is wrong                                           |
+//! | 71   | the job could not be started (no such program, the build failed)    |
+//! | 72   | a host or its daemon was lost                                       |
+//! | 73   | collectives that do not match                                       |
+//! | 75   | a time limit ran out: `--timeout`, or one of the program            |
+//! | 76   | messages that make no sense, or another version of the library      |
+//! | 77   | a process could not prove that it belongs to the job                |
+//! | 141  | the reader of the launcher's standard output has gone               |
+//!
+//! More ranks than cores, and running as root, need no flag.

@@ -1,0 +1,38 @@
+//! How ranks are connected, and what differs between the ways.
+//!
+//! | between                | transport    | longest message sent at once | longer messages                       |
+//! |------------------------|--------------|------------------------------|---------------------------------------|
+//! | a rank and itself      | own          | 64 KiB; among threads 8 KiB  | one copy, from buffer to buffer       |
+//! | threads of one process | threads      | 8 KiB                        | one copy, from buffer to buffer       |
+//! | processes of one host  | Unix sockets | 64 KiB                       | announced, then straight into place   |
+//! | processes of two hosts | TCP          | 64 KiB                       | announced, then straight into place   |
+//!
+//! `phalanx run --transport auto` (the default) chooses by this table. `--transport unix` insists on
+//! Unix sockets; `--transport tcp` uses TCP within a host too, over the loopback interface, which is for
+//! tests and comparisons. `phalanx run --as threads` makes the ranks threads, whatever the program, as long
+//! as it begins with [`run`](crate::run). What is sent, and what arrives, is the same everywhere; only
+//! times differ. Every transport passes one suite of tests.
+//!
+//! # Connections
+//!
+//! Two ranks connect when the first frame goes from one to the other, and stay connected to the end: a rank
+//! that speaks to six neighbours has six connections, however large the job is. When both open one at
+//! the same moment, exactly one stays. An attempt that gets no answer is repeated, with pauses of 1 to
+//! 200 ms; when a connection fails for good, operations with that peer fail with
+//! [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) and others go on.
+//!
+//! # Who may connect
+//!
+//! Every connection begins with a handshake in which each side proves that it knows the 32-byte secret of
+//! the job, before anything else is read. At most 1 KiB is read from a stranger, within two seconds; the only answer
+//! it can get is that it speaks another version. The secret comes from the launcher through an inherited descriptor; it is never in a command line or
+//! in the environment. On Linux Unix sockets have abstract names, which leave no file behind, and the user of
+//! the other process is checked. TCP listens on the loopback interface when all ranks are on one host.
+//! What follows the handshake is neither encrypted nor authenticated.
+//!
+//! # Memory
+//!
+//! A receiver that is behind keeps at most 64 MiB of payload that it has not asked for, for all its peers
+//! together ([`UNEXPECTED_BYTES_MAX`](crate::limits::UNEXPECTED_BYTES_MAX)). Each sender has a share of that as
+//! credit; when it is used up, its [`send`](crate::Communicator::send) waits. No length from the wire is
+//! believed before it was checked.
