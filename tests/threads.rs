@@ -68,3 +68,18 @@ fn a_communicator_can_be_shared_sent_and_cloned() {
     });
     assert_eq!(received.expect("no rank fails"), [5, 5]);
 }
+
+#[test]
+fn an_error_of_an_exchange_names_the_call_that_the_program_made() {
+    let here = file!();
+    phalanx::threads(1, |world| {
+        let mut real = [0.0_f64];
+        let error = world
+            .sendrecv_into(&[1_u64], 0, 0, &mut real, 0, 0)
+            .expect_err("integers are no real numbers");
+        assert_eq!(error.operation(), "sendrecv_into");
+        assert_eq!(error.site().map(std::panic::Location::file), Some(here));
+        Ok(())
+    })
+    .expect("the exchange fails, and nothing else");
+}

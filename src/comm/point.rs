@@ -138,9 +138,10 @@ impl Communicator {
         recv_tag: impl Into<Tag>,
     ) -> Result<Status> {
         let (source, send_tag, recv_tag) = (source.into(), send_tag.into(), recv_tag.into());
+        let call = Call::new("sendrecv_into", Location::caller());
         self.scope(|scope| {
-            let receive = scope.irecv_into(buffer, source, recv_tag)?;
-            let send = scope.isend(elements, dest, send_tag)?;
+            let receive = scope.begin_recv(call, buffer, source, recv_tag)?;
+            let send = scope.begin_send(call, elements, dest, send_tag)?;
             send.wait()?;
             receive.wait()
         })

@@ -145,8 +145,19 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         tag: impl Into<Tag>,
     ) -> Result<ScopedRequest<'scope, 'env>> {
         let call = Call::new("isend", Location::caller());
+        self.begin_send(call, elements, dest, tag.into())
+    }
+
+    /// [`isend`](Self::isend) on behalf of this call.
+    pub(super) fn begin_send<T: Pod>(
+        &'scope self,
+        call: Call,
+        elements: &'scope [T],
+        dest: usize,
+        tag: Tag,
+    ) -> Result<ScopedRequest<'scope, 'env>> {
         let communicator = self.communicator;
-        let args = communicator.send_args::<T>(&call, dest, tag.into(), Mode::Standard)?;
+        let args = communicator.send_args::<T>(&call, dest, tag, Mode::Standard)?;
         let call = call.with(Some(dest), Some(args.tag));
         let bytes = bytemuck::cast_slice(elements);
         // SAFETY: the request is entered below, and the guard of the scope, which outlives every use
@@ -181,8 +192,19 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         tag: impl Into<Tag>,
     ) -> Result<ScopedRequest<'scope, 'env>> {
         let call = Call::new("irecv_into", Location::caller());
+        self.begin_recv(call, buffer, source.into(), tag.into())
+    }
+
+    /// [`irecv_into`](Self::irecv_into) on behalf of this call.
+    pub(super) fn begin_recv<T: Pod>(
+        &'scope self,
+        call: Call,
+        buffer: &'scope mut [T],
+        source: Source,
+        tag: Tag,
+    ) -> Result<ScopedRequest<'scope, 'env>> {
         let communicator = self.communicator;
-        let args = communicator.recv_args::<T>(&call, source.into(), tag.into())?;
+        let args = communicator.recv_args::<T>(&call, source, tag)?;
         let bytes = bytemuck::cast_slice_mut(buffer);
         // SAFETY: as in `isend`.
         let key = unsafe { communicator.inner.runtime.start_recv_borrowed(args, bytes) };
