@@ -61,3 +61,8 @@ pub use pod::operator::{
     BitAnd, BitOr, BitXor, Function, Located, LogicalAnd, LogicalOr, LogicalXor, Max, MaxLoc, Min,
     MinLoc, Operator, Product, Sum, commutative, ordered,
 };
+
+/// The program in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
