@@ -11,6 +11,24 @@ pub const EAGER_BYTES_MAX: usize = 64 * 1024;
 /// Between threads of one process a longer message is copied once, straight from the sender's buffer.
 pub const EAGER_THREADS_BYTES_MAX: usize = 8 * 1024;
 
+/// Through shared memory a longer message is copied once, by its receiver, where the kernel allows it.
+pub const EAGER_SHARED_BYTES_MAX: usize = 64 * 1024;
+
+/// Ranks of one host that can share memory; more use sockets.
+pub const LOCAL_RANKS_MAX: usize = 2048;
+
+/// Communicators of a host whose collectives go through shared memory at the same time.
+pub const NODE_AREAS: usize = 8;
+
+/// After so many looks in vain at a peer's shared memory only its bell is listened to.
+pub const SHM_MISSES_MAX: u32 = 2000;
+
+/// Bytes of a result that one rank makes at a time when ranks meet in shared memory.
+pub const MEETING_PIECE_BYTES: usize = 8 * 1024;
+
+/// Longest sleep of a rank in shared memory before it looks whether its launcher is still there.
+pub const SHARED_SLEEP_MILLIS_MAX: u64 = 1_000;
+
 /// Unexpected payload that a rank holds at most, for all its peers together.
 pub const UNEXPECTED_BYTES_MAX: usize = 64 * 1024 * 1024;
 

@@ -157,6 +157,8 @@ pub(crate) enum Style {
 pub(crate) enum Transport {
     /// The best one for each pair
     Auto,
+    /// Shared memory, within one host
+    Shm,
     /// Unix sockets, within one host
     Unix,
     /// TCP, even within one host
@@ -284,7 +286,7 @@ mod tests {
             (&["-n", "99999999999", "x"], "whole number"),
             (&["--timeout", "-3", "x"], "above 0"),
             (&["--timeout", "soon", "x"], "above 0"),
-            (&["--transport", "pigeon", "x"], "auto, unix, tcp"),
+            (&["--transport", "pigeon", "x"], "auto, shm, unix, tcp"),
             (&["--env", "=3", "x"], "NAME=VALUE"),
             (&["--env", "PHALANX_NO_SUCH_VARIABLE", "x"], "is not set"),
             (&["--frobnicate", "x"], "--frobnicate"),

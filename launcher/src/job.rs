@@ -90,6 +90,7 @@ impl Plan {
                 Transport::Auto => TransportChoice::Auto,
                 Transport::Unix => TransportChoice::Unix,
                 Transport::Tcp => TransportChoice::Tcp,
+                Transport::Shm => TransportChoice::Shm,
             },
             command,
             environment: args.env,

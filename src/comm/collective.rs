@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Call, Communicator};
+use crate::base::ids::Context;
 use crate::error::Result;
 use crate::pod::operator::{Operator, Reducer, reducer};
 use crate::pod::{OwnedElements, Pod, fingerprint};
+use crate::runtime::meeting::{Form, SLOT_BYTES, scratch_elements};
 use crate::runtime::{CollectiveCall, Setting};
-use crate::schedule::{Counts, Operation, Schedule, build};
+use crate::schedule::{Counts, Operation, SHARED_MEMORY, Schedule, build};
 
 /// A collective that is ready to begin.
 pub(super) struct Prepared {
@@ -63,13 +65,21 @@ impl Communicator {
     ) -> Prepared {
         let inner = &self.inner;
         let sequence = inner.sequence.fetch_add(1, Ordering::Relaxed);
-        let schedule = build(
-            operation,
-            self.rank(),
-            self.size(),
-            size_of::<T>(),
-            &inner.selection,
-        );
+        let meeting = self.meeting(operation, size_of::<T>());
+        let schedule = match meeting {
+            Some((form, block)) => Schedule {
+                algorithm: SHARED_MEMORY,
+                scratch: scratch_elements(form, size_of::<T>(), block),
+                ..Schedule::default()
+            },
+            None => build(
+                operation,
+                self.rank(),
+                self.size(),
+                size_of::<T>(),
+                &inner.selection,
+            ),
+        };
         let operator = combination.as_ref().map(|combination| combination.name);
         let facts = agreed(operation);
         let described = CollectiveCall {
@@ -90,6 +100,7 @@ impl Communicator {
             call: described,
             reducer: combination.map(|combination| combination.reducer),
             buffers: [None; 3],
+            meeting,
         };
         let scratch = Box::new(vec![T::zeroed(); schedule.scratch]);
         Prepared {
@@ -97,6 +108,31 @@ impl Communicator {
             setting,
             scratch,
         }
+    }
+
+    /// How the ranks meet in shared memory for this operation, and the bytes of one contribution, if
+    /// they share memory and that is the best way. The same on all ranks.
+    pub(super) fn meeting(
+        &self,
+        operation: &Operation<'_>,
+        element: usize,
+    ) -> Option<(Form, usize)> {
+        let inner = &self.inner;
+        let (form, count) = match *operation {
+            Operation::Barrier => (Form::Barrier, 0),
+            Operation::Bcast { root, count } => (Form::Bcast { root }, count),
+            Operation::Reduce { root, count, .. } => (Form::Reduce { root }, count),
+            Operation::Allreduce { count, .. } => (Form::Allreduce, count),
+            Operation::Allgather {
+                counts: Counts::Equal(count),
+            } => (Form::Allgather, count),
+            _ => return None,
+        };
+        let meets = inner.context == Context::WORLD
+            && (1..=SLOT_BYTES).contains(&element)
+            && inner.runtime.meets()
+            && inner.selection.shares(operation, self.size(), element);
+        meets.then_some((form, count * element))
     }
 
     pub(super) fn execute<T: Pod>(

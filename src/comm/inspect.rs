@@ -1,10 +1,10 @@
 //! What reports say of a communicator: how ranks are connected, and which algorithms are chosen.
 
 use super::Communicator;
-use crate::schedule::{Counts, Kind, Operation};
+use crate::schedule::{Counts, Kind, Operation, SHARED_MEMORY};
 
 impl Communicator {
-    /// What connects this rank with another: `own`, `threads`, `unix` or `tcp`. `None` when there is no
+    /// What connects this rank with another: `own`, `threads`, `shm`, `unix` or `tcp`. `None` when there is no
     /// such rank.
     #[doc(hidden)]
     pub fn link_name(&self, rank: usize) -> Option<&'static str> {
@@ -45,6 +45,9 @@ impl Communicator {
             },
             _ => return None,
         };
+        if self.meeting(&operation, element_bytes).is_some() {
+            return Some(SHARED_MEMORY);
+        }
         let selection = &self.inner.selection;
         let chosen = selection.choose(&operation, self.size(), element_bytes);
         Some(chosen.name)

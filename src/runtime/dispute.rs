@@ -92,6 +92,12 @@ impl Disputes {
         self.open.iter().map(|open| open.until).min()
     }
 
+    /// Whether this collective waits for another rank's words.
+    pub(crate) fn is_open(&self, context: Context, sequence: u64) -> bool {
+        let mut open = self.open.iter();
+        open.any(|open| (open.context, open.sequence) == (context, sequence))
+    }
+
     pub(crate) fn is_quiet(&self) -> bool {
         self.open.is_empty() && self.arrived.is_empty()
     }

@@ -10,6 +10,7 @@ use slotmap::{Key, KeyData};
 
 use super::dispute::CollectiveCall;
 use super::group::Group;
+use super::meeting::{Form, Meeting};
 use super::progress::Core;
 use super::state::{CollectiveKey, Fault, Handle};
 use crate::base::ids::Context;
@@ -39,12 +40,15 @@ pub(crate) struct Setting {
     pub(crate) reducer: Option<Arc<dyn Reducer>>,
     /// Buffers of the places: input, output, scratch.
     pub(crate) buffers: [Option<BufferId>; 3],
+    /// How the ranks meet in shared memory, and the bytes of one contribution; then there are no steps.
+    pub(crate) meeting: Option<(Form, usize)>,
 }
 
 /// A collective under way.
 pub(crate) struct Running {
     schedule: Schedule,
-    setting: Setting,
+    pub(super) setting: Setting,
+    pub(super) meeting: Option<Meeting>,
     waiting_for: Vec<u32>,
     then: Dependencies,
     left: usize,
@@ -95,6 +99,7 @@ impl Core {
             outcome: None,
             waker: None,
             forgotten: false,
+            meeting: None,
             schedule,
             setting,
         };
@@ -103,11 +108,17 @@ impl Core {
         self.state
             .disputes
             .remember(context, sequence, running.setting.call);
+        self.note_call(context, sequence, signature);
+        let meets = running.setting.meeting.is_some();
         let key = self.state.collectives.insert(running);
         self.state
             .engine
             .collective_begins(context, sequence, signature);
-        self.advance(key);
+        if meets {
+            self.begin_meeting(key);
+        } else {
+            self.advance(key);
+        }
         key
     }
 
@@ -170,6 +181,7 @@ impl Core {
     }
 
     fn stop_steps(&mut self, key: CollectiveKey) {
+        self.abandon_meeting(key);
         let Some(running) = self.state.collectives.get_mut(key) else {
             return;
         };
@@ -183,7 +195,7 @@ impl Core {
         }
     }
 
-    fn end_collective(&mut self, key: CollectiveKey) {
+    pub(super) fn end_collective(&mut self, key: CollectiveKey) {
         self.state.completions += 1;
         let Some(running) = self.state.collectives.get_mut(key) else {
             return;

@@ -11,14 +11,14 @@ use super::buffers::Exposures;
 use super::control::Control;
 use super::progress::Core;
 use super::state::State;
-use super::wait::{Patience, Station};
+use super::wait::{Patience, Stages, Station};
 use super::{Identity, Reporter, Runtime};
 use crate::base::ids::{Epoch, Peer};
 use crate::config::Config;
 use crate::engine::{Engine, EngineConfig, Route};
 use crate::limits;
-use crate::sys::descriptor::inherit_socket;
-use crate::transport::{Fabric, SocketsConfig, Waiter};
+use crate::sys::descriptor::{inherit_any, inherit_socket};
+use crate::transport::{Fabric, Segment, SharedConfig, SocketsConfig, Waiter};
 use crate::wire::control::{
     CONTROL_FD_VARIABLE, Decoder, FromRank, NodeMap, PROTOCOL, ToRank, TransportChoice, Welcome,
 };
@@ -85,8 +85,11 @@ fn launched(config: &Config, number: &str) -> Result<Arc<Runtime>, String> {
         size: welcome.size,
         nodes: Arc::new(welcome.nodes.clone()),
     };
-    let (mut fabric, waiter) = Fabric::sockets(sockets_config(&welcome))
-        .map_err(|error| format!("cannot listen for other ranks: {error}"))?;
+    let (mut fabric, waiter) = match welcome.shared {
+        Some(number) => shared_fabric(number, &welcome, config)?,
+        None => Fabric::sockets(sockets_config(&welcome))
+            .map_err(|error| format!("cannot listen for other ranks: {error}"))?,
+    };
     fabric
         .attach_control(&mut control.stream)
         .map_err(|error| format!("cannot watch the connection to the launcher: {error}"))?;
@@ -98,9 +101,15 @@ fn launched(config: &Config, number: &str) -> Result<Arc<Runtime>, String> {
         addresses,
     });
     report_panics(control.reporter());
-    let route = Route {
-        eager_bytes_max: limits::EAGER_BYTES_MAX as u64,
-        pull: false,
+    let route = match welcome.shared {
+        Some(_) if config.single_copy => Route {
+            eager_bytes_max: limits::EAGER_SHARED_BYTES_MAX as u64,
+            pull: true,
+        },
+        _ => Route {
+            eager_bytes_max: limits::EAGER_BYTES_MAX as u64,
+            pull: false,
+        },
     };
     let mut engine = Engine::new(engine_config(&identity, Epoch(welcome.epoch), route));
     engine.set_route(
@@ -209,13 +218,38 @@ fn check_welcome(welcome: &Welcome) -> Result<(), String> {
     }
 }
 
+fn shared_fabric(
+    number: RawFd,
+    welcome: &Welcome,
+    config: &Config,
+) -> Result<(Fabric, Waiter), String> {
+    let failed = |error: String| format!("cannot use the memory that the ranks share: {error}");
+    let descriptor = inherit_any(number).map_err(|error| failed(error.to_string()))?;
+    let segment = Segment::attach(descriptor).map_err(|error| failed(error.to_string()))?;
+    let node_of = &welcome.nodes.node_of;
+    let mine = node_of[welcome.rank as usize];
+    let ranks = (0..).map(Peer).zip(node_of);
+    let here = ranks
+        .filter(|(_, node)| **node == mine)
+        .map(|(rank, _)| rank);
+    Fabric::shared(SharedConfig {
+        segment: Arc::new(segment),
+        epoch: Epoch(welcome.epoch),
+        rank: Peer(welcome.rank),
+        size: welcome.size,
+        here: here.collect(),
+        single_copy: config.single_copy,
+    })
+    .map_err(|error| failed(error.to_string()))
+}
+
 fn sockets_config(welcome: &Welcome) -> SocketsConfig {
     let node_of = welcome.nodes.node_of.clone();
     let (me, transport) = (welcome.rank as usize, welcome.transport);
     let one_host = node_of.iter().all(|node| *node == node_of[me]);
     let route = move |peer: Peer| match transport {
         TransportChoice::Tcp => crate::transport::Route::Tcp,
-        TransportChoice::Unix => crate::transport::Route::Unix,
+        TransportChoice::Unix | TransportChoice::Shm => crate::transport::Route::Unix,
         TransportChoice::Auto if node_of[peer.index()] == node_of[me] => {
             crate::transport::Route::Unix
         }
@@ -275,12 +309,14 @@ fn patience(config: &Config, identity: &Identity) -> Patience {
     let here = nodes.get(identity.me.index());
     let ranks = nodes.iter().filter(|&node| Some(node) == here).count();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let own_core = ranks <= cores;
-    let spin = Duration::from_micros(if own_core { 100 } else { 0 });
-    let yields = if own_core { 2 } else { 8 };
-    Patience {
-        spin: config.spin.unwrap_or(spin),
+    let stages = |spin: u64, yields: u32| Stages {
+        spin: config.spin.unwrap_or_else(|| Duration::from_micros(spin)),
         yields: config.yields.unwrap_or(yields),
+    };
+    Patience {
+        alone: stages(100, 2),
+        crowded: stages(0, 8),
+        presumably_crowded: ranks > cores,
     }
 }
 

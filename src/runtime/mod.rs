@@ -10,6 +10,7 @@ mod dispute;
 mod execute;
 pub(crate) mod group;
 pub(crate) mod join;
+pub(crate) mod meeting;
 mod progress;
 mod requests;
 mod state;
@@ -74,6 +75,8 @@ pub(crate) struct Runtime {
     identity: Identity,
     reporter: Option<Reporter>,
     driver: AtomicBool,
+    /// Whether all ranks of the world share memory.
+    meets: bool,
     /// The last error of an operation.
     last_error: Mutex<Option<(FailureClass, String)>>,
 }
@@ -105,7 +108,9 @@ impl Drop for Borrowed<'_> {
 impl Runtime {
     fn new(station: Station, identity: Identity, reporter: Option<Reporter>) -> Arc<Self> {
         let station = Arc::new(station);
+        let meets = station.lock().meetings.is_some();
         Arc::new(Self {
+            meets,
             station,
             identity,
             reporter,
@@ -131,6 +136,11 @@ impl Runtime {
             tracing::warn!(%error, "cannot start a thread for awaited operations");
             self.driver.store(false, Ordering::Release);
         }
+    }
+
+    /// Whether all ranks of the world share memory: then their collectives may meet there.
+    pub(crate) const fn meets(&self) -> bool {
+        self.meets
     }
 
     pub(crate) const fn identity(&self) -> &Identity {

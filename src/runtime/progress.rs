@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use slotmap::Key;
 
 use super::control::Control;
+use super::meeting::Meetings;
 use super::state::{
     CollectiveKey, Fault, Handle, JobFailure, JobFailureKind, RequestKey, State, index, lent_id,
 };
@@ -21,6 +22,8 @@ pub(crate) struct Core {
     pub(crate) fabric: Fabric,
     pub(crate) state: State,
     pub(crate) control: Option<Control>,
+    /// Collectives of the world in shared memory, when all its ranks share it.
+    pub(crate) meetings: Option<Meetings>,
     /// Peers whose connection broke, and when patience with the launcher's verdict ends.
     suspects: Vec<(Peer, Instant, String)>,
     /// A thread sleeps in the waiter.
@@ -36,6 +39,7 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(fabric: Fabric, state: State, control: Option<Control>) -> Self {
         Self {
+            meetings: fabric.world_area().map(Meetings::new),
             fabric,
             state,
             control,
@@ -54,6 +58,7 @@ impl Core {
         if turn.control {
             moved |= self.read_control();
         }
+        moved |= self.meet();
         self.settle(now);
         moved
     }
@@ -79,6 +84,11 @@ impl Core {
         }
     }
 
+    /// Before this rank sleeps. `false` when there is something to do after all: take another turn.
+    pub(crate) fn rest(&mut self) -> bool {
+        self.fabric.rest() && self.rest_from_meetings()
+    }
+
     /// The next moment at which something has to be done even if nothing arrives.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let verdict = self.suspects.iter().map(|(_, until, _)| *until).min();
@@ -91,12 +101,13 @@ impl Core {
 
     /// Asks to be told when one of the peers that operations wait for leaves.
     pub(crate) fn watch_awaited(&mut self) {
-        let Some(control) = &mut self.control else {
-            return;
-        };
         let (mut peers, wild) = self.state.engine.awaited();
         peers.append(&mut self.fabric.unsettled());
-        control.watch(&peers, wild);
+        let wild = wild || self.is_meeting();
+        if let Some(control) = &mut self.control {
+            control.watch(&peers, wild);
+        }
+        self.compare_calls();
     }
 
     /// Transmits a header with the bytes of a buffer from `offset` on.
@@ -146,11 +157,11 @@ impl Core {
             match action {
                 Action::Transmit {
                     to,
-                    header,
+                    mut header,
                     body: None,
                 } => {
                     if header.kind == Kind::Request && header.flags.contains(Flags::PULL) {
-                        self.expose(&header);
+                        self.expose(to, &mut header);
                     }
                     self.fabric
                         .send(to, &header, Payload::None, &mut self.state);
@@ -182,10 +193,10 @@ impl Core {
                     recv,
                     buffer,
                     token,
+                    address,
                     length,
-                    ..
                 } => {
-                    let pulled = self.pull(from, buffer, token, length);
+                    let pulled = self.pull(from, buffer, token, address, length);
                     self.state.engine.pulled(recv, pulled);
                 }
                 Action::SendDone {
@@ -199,12 +210,18 @@ impl Core {
         }
     }
 
-    fn expose(&mut self, header: &Header) {
+    /// Lets the receiver of an announcement read the bytes.
+    fn expose(&mut self, to: Peer, header: &mut Header) {
         let send = SendId::from(slotmap::KeyData::from_ffi(header.token));
         let buffer = BufferId(header.place);
         let Some(pinned) = self.state.buffers.pinned(buffer, 0, index(header.length)) else {
             return;
         };
+        if self.fabric.lends_memory_to(to) {
+            // Should the bytes be given back before they were read, the receiver notices by itself.
+            header.place = pinned.address();
+            return;
+        }
         // SAFETY: `unexpose` is called when the send is done or given up, before its buffer goes.
         unsafe { self.state.exposed.expose(header.token, pinned) };
         self.state.exposing.insert(send, ());
@@ -216,7 +233,21 @@ impl Core {
         }
     }
 
-    fn pull(&mut self, from: Peer, buffer: BufferId, token: u64, length: u64) -> bool {
+    fn pull(
+        &mut self,
+        from: Peer,
+        buffer: BufferId,
+        token: u64,
+        address: u64,
+        length: u64,
+    ) -> bool {
+        if self.fabric.lends_memory_to(from) {
+            let length = index(length);
+            return match self.state.room(buffer, length, length) {
+                Some(space) => self.fabric.pull(from, address, space),
+                None => true, // The receive was abandoned: let the sender go on.
+            };
+        }
         let exposed = self.state.exposed.clone();
         let Some(table) = exposed.index_of(self.state.me, from) else {
             return false;

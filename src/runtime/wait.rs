@@ -16,9 +16,28 @@ use crate::transport::{Waiter, Waker};
 
 /// How long each stage of waiting lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Patience {
+pub(crate) struct Stages {
     pub(crate) spin: Duration,
     pub(crate) yields: u32,
+}
+
+/// The stages when every rank has a core, and when more ranks are awake than there are cores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    pub(crate) alone: Stages,
+    pub(crate) crowded: Stages,
+    /// What holds where it is not known how many are awake.
+    pub(crate) presumably_crowded: bool,
+}
+
+impl Patience {
+    fn when(&self, crowded: Option<bool>) -> &Stages {
+        if crowded.unwrap_or(self.presumably_crowded) {
+            &self.crowded
+        } else {
+            &self.alone
+        }
+    }
 }
 
 /// The lock, and what it takes to wait for changes behind it.
@@ -100,7 +119,8 @@ impl Station {
                 idle.moved();
                 continue;
             }
-            core = match idle.next(now, &self.patience) {
+            let crowded = core.fabric.is_crowded();
+            core = match idle.next(now, self.patience.when(crowded)) {
                 Stage::Spin => {
                     drop(core);
                     std::hint::spin_loop();
@@ -111,6 +131,7 @@ impl Station {
                     std::thread::yield_now();
                     self.lock()
                 }
+                Stage::Park { .. } if !core.rest() => core,
                 Stage::Park { waited } => {
                     if waited >= WATCH_AFTER {
                         core.watch_awaited();
@@ -214,10 +235,10 @@ impl Idle {
         *self = Self::default();
     }
 
-    fn next(&mut self, now: Instant, patience: &Patience) -> Stage {
+    fn next(&mut self, now: Instant, stages: &Stages) -> Stage {
         let since = *self.since.get_or_insert(now);
         let waited = now.saturating_duration_since(since);
-        if waited < patience.spin {
+        if waited < stages.spin {
             let offered = *self.offered.get_or_insert(now);
             if now.saturating_duration_since(offered) < OFFER_AFTER {
                 return Stage::Spin;
@@ -225,7 +246,7 @@ impl Idle {
             self.offered = Some(now);
             return Stage::Yield;
         }
-        if self.yields < patience.yields {
+        if self.yields < stages.yields {
             self.yields += 1;
             return Stage::Yield;
         }
@@ -239,7 +260,7 @@ mod tests {
 
     #[test]
     fn stages_follow_each_other_and_begin_anew_after_news() {
-        let patience = Patience {
+        let patience = Stages {
             spin: Duration::from_micros(10),
             yields: 2,
         };

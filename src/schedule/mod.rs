@@ -69,7 +69,8 @@ mod shape;
 pub use operation::{Counts, Kind, Operation, UnknownKind};
 pub use registry::{ALGORITHMS, Algorithm};
 pub use segment::{SEGMENT_BYTES, SEGMENTS_MAX};
-pub use selection::{Choice, Rule, Selection, SelectionError};
+
+pub use selection::{Choice, Rule, SHARED_MEMORY, Selection, SelectionError};
 
 /// Rounds are below this: they travel in 24 bits.
 pub const ROUNDS_MAX: u32 = 1 << 24;

@@ -87,6 +87,9 @@ impl Rule {
     }
 }
 
+/// What ranks that share memory do instead of executing a schedule; see [`Selection::shares`].
+pub const SHARED_MEMORY: &str = "shared_memory";
+
 /// Picks an algorithm for each case: by what was forced, by rules that were put before the defaults, and
 /// by the defaults, in this order.
 ///
@@ -98,6 +101,8 @@ pub struct Selection {
     forced: [Option<&'static Algorithm>; Kind::ALL.len()],
     rules: Vec<Rule>,
     crowded: bool,
+    /// Operations that were forced to go through shared memory.
+    shared: [bool; Kind::ALL.len()],
 }
 
 /// What is wrong with a text that forces algorithms.
@@ -121,6 +126,8 @@ pub enum SelectionError {
     #[error("{0} is given twice")]
     Twice(Kind),
 }
+
+use defaults::shared_bytes_max;
 
 fn names(kind: Kind) -> String {
     Algorithm::of(kind)
@@ -148,6 +155,10 @@ impl Selection {
             };
             let kind: Kind = kind.parse()?;
             let canonical = name.trim().to_ascii_lowercase().replace('-', "_");
+            if canonical == SHARED_MEMORY && shared_bytes_max(kind, false).is_some() {
+                selection.shared[kind as usize] = true;
+                continue;
+            }
             let algorithm =
                 Algorithm::find(kind, &canonical).ok_or_else(|| SelectionError::Algorithm {
                     kind,
@@ -172,6 +183,18 @@ impl Selection {
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rules.push(rule);
         self
+    }
+
+    /// Whether the ranks should meet in shared memory, if all of them share it, instead of executing a
+    /// schedule.
+    pub fn shares(&self, operation: &Operation<'_>, size: usize, element_bytes: usize) -> bool {
+        let kind = operation.kind();
+        if self.forced[kind as usize].is_some() || !self.rules.is_empty() {
+            return false;
+        }
+        let most = shared_bytes_max(kind, self.crowded);
+        let bytes = operation.message_bytes(size, element_bytes);
+        most.is_some_and(|most| self.shared[kind as usize] || bytes <= most)
     }
 
     /// The algorithm for this case.

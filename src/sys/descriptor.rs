@@ -31,6 +31,19 @@ pub enum InheritError {
 ///
 /// When the number is not an open socket that was inherited, or was taken over before.
 pub fn inherit_socket(number: RawFd) -> Result<OwnedFd, InheritError> {
+    inherit(number, true)
+}
+
+/// A copy of an inherited descriptor of whatever kind: as [`inherit_socket`].
+///
+/// # Errors
+///
+/// When the number is not an open descriptor that was inherited, or was taken over before.
+pub fn inherit_any(number: RawFd) -> Result<OwnedFd, InheritError> {
+    inherit(number, false)
+}
+
+fn inherit(number: RawFd, socket: bool) -> Result<OwnedFd, InheritError> {
     if number < 0 {
         return Err(InheritError::Closed(number));
     }
@@ -44,7 +57,7 @@ pub fn inherit_socket(number: RawFd) -> Result<OwnedFd, InheritError> {
     }
     let system = |error: rustix::io::Errno| InheritError::System(number, error.into());
     let status = rustix::fs::fstat(inherited).map_err(system)?;
-    if !rustix::fs::FileType::from_raw_mode(status.st_mode).is_socket() {
+    if socket && !rustix::fs::FileType::from_raw_mode(status.st_mode).is_socket() {
         return Err(InheritError::NotASocket(number));
     }
     rustix::io::fcntl_setfd(inherited, flags | FdFlags::CLOEXEC).map_err(system)?;

@@ -2,5 +2,7 @@
 //! `mio` wrap safely. Every unsafe block carries its proof.
 
 pub mod descriptor;
+pub mod peer_memory;
 pub mod process;
+pub mod shared_memory;
 pub mod socket;

@@ -13,9 +13,9 @@ use std::process::{Child, Command};
 /// What a child does before its program starts, besides what [`Command`] does.
 #[derive(Clone, Debug, Default)]
 pub struct Tether {
-    /// The one descriptor that the program inherits besides its standard streams. It must stay
-    /// open until the child was spawned.
-    pub inherit: Option<RawFd>,
+    /// The descriptors that the program inherits besides its standard streams. They must stay open
+    /// until the child was spawned.
+    pub inherit: Vec<RawFd>,
     /// Signals set back to their default, whatever this process does with them.
     pub default_signals: Vec<i32>,
     /// Soft and hard limit of open files, when it should differ from this process's.
@@ -39,10 +39,10 @@ pub fn spawn_tethered(command: &mut Command, tether: Tether) -> io::Result<Child
                 return Err(io::Error::last_os_error());
             }
         }
-        if let Some(descriptor) = tether.inherit {
+        for descriptor in &tether.inherit {
             // SAFETY: `fcntl` is async-signal-safe; F_SETFD touches only the flags of a descriptor
             // in the child's own table, and reports a descriptor that is not open as an error.
-            if unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) } == -1 {
+            if unsafe { libc::fcntl(*descriptor, libc::F_SETFD, 0) } == -1 {
                 return Err(io::Error::last_os_error());
             }
         }
@@ -60,8 +60,8 @@ pub fn spawn_tethered(command: &mut Command, tether: Tether) -> io::Result<Child
         Ok(())
     };
     // SAFETY: `steps` runs in the forked child, where other threads' locks may be held for ever. It
-    // makes only the system calls above, each async-signal-safe; it allocates nothing (its vector
-    // was filled before the fork and is only read; `last_os_error` stores an integer), takes no
+    // makes only the system calls above, each async-signal-safe; it allocates nothing (its vectors
+    // were filled before the fork and are only read; `last_os_error` stores an integer), takes no
     // lock, and cannot panic.
     unsafe { command.pre_exec(steps) };
     command.spawn()
@@ -133,7 +133,7 @@ mod tests {
             hidden.as_raw_fd()
         );
         let tether = Tether {
-            inherit: Some(theirs.as_raw_fd()),
+            inherit: vec![theirs.as_raw_fd()],
             ..Tether::default()
         };
         let mut command = Command::new("/bin/sh");

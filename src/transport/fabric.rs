@@ -9,9 +9,11 @@ use std::time::Instant;
 use mio::Interest;
 
 use super::parcel::{Body, Parcel};
+use super::shm::cells::Area;
+use super::shm::{Shared, SharedConfig};
 use super::stream::{Sockets, SocketsConfig};
 use super::threads::Threads;
-use super::waiter::{CONTROL, Event, Hub, Waiter, Waker};
+use super::waiter::{Berth, CONTROL, Event, Hub, Waiter, Waker};
 use super::{Lost, Payload, Sink, traced};
 use crate::base::ids::{Epoch, Peer};
 use crate::limits::{TURN_FRAMES_MAX, TURNS_PER_POLL};
@@ -30,6 +32,7 @@ pub struct Turn {
 enum Links {
     Threads(Threads),
     Sockets(Box<Sockets>),
+    Shared(Box<Shared>),
 }
 
 /// One rank's links to all ranks of the job, itself included.
@@ -80,6 +83,23 @@ impl Fabric {
         Ok(Self::new(rank, size, epoch, hub, links))
     }
 
+    /// The fabric of a rank that is a process and shares memory with all others, which run on the same
+    /// host.
+    ///
+    /// # Errors
+    ///
+    /// When the memory was made for other ranks, or the operating system has no descriptors left.
+    pub fn shared(config: SharedConfig) -> io::Result<(Self, Waiter)> {
+        let (rank, size, epoch) = (config.rank, config.size, config.epoch);
+        let shared = Shared::new(config).map_err(io::Error::other)?;
+        let hub = Hub::in_berth(Berth {
+            segment: Arc::clone(shared.segment()),
+            me: shared.me(),
+        })?;
+        let links = Links::Shared(Box::new(shared));
+        Ok(Self::new(rank, size, epoch, hub, links))
+    }
+
     fn new(rank: Peer, size: u32, epoch: Epoch, hub: Arc<Hub>, links: Links) -> (Self, Waiter) {
         let waiter = Waiter { hub: hub.clone() };
         let fabric = Self {
@@ -119,19 +139,20 @@ impl Fabric {
         }
     }
 
-    /// What connects this rank with a peer: `own`, `threads`, `unix` or `tcp`.
+    /// What connects this rank with a peer: `own`, `threads`, `shm`, `unix` or `tcp`.
     pub fn link_name(&self, peer: Peer) -> &'static str {
         match &self.links {
             _ if peer == self.rank => "own",
             Links::Threads(_) => "threads",
             Links::Sockets(sockets) => sockets.route_name(peer),
+            Links::Shared(_) => "shm",
         }
     }
 
     /// Where this rank listens for TCP; empty when it does not.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         match &self.links {
-            Links::Threads(_) => Vec::new(),
+            Links::Threads(_) | Links::Shared(_) => Vec::new(),
             Links::Sockets(sockets) => sockets.addresses(),
         }
     }
@@ -193,6 +214,7 @@ impl Fabric {
         match &mut self.links {
             Links::Threads(threads) => threads.send(to, header, payload, sink),
             Links::Sockets(sockets) => sockets.send(to, header, payload, sink),
+            Links::Shared(shared) => shared.send(to, header, payload, sink),
         }
     }
 
@@ -206,6 +228,7 @@ impl Fabric {
         let asks = match &self.links {
             Links::Threads(_) => self.watches_control && asks_now,
             Links::Sockets(sockets) => !sockets.is_hot() || asks_now,
+            Links::Shared(shared) => self.watches_control && shared.take_control(),
         };
         if asks {
             if let Err(error) = self.hub.look() {
@@ -232,6 +255,7 @@ impl Fabric {
                 turn.moved |= moved;
                 more |= left;
             }
+            Links::Shared(shared) => turn.moved |= shared.progress(sink),
         }
         self.events.clear();
         let sooner = match (self.next_deadline(), deadline_before) {
@@ -263,10 +287,50 @@ impl Fabric {
         !self.own.is_empty()
     }
 
+    /// To be called, with nothing done in between, before the [`Waiter`] is used. `false` when there is
+    /// something to do after all: call [`progress`](Self::progress) instead.
+    pub fn rest(&mut self) -> bool {
+        match &mut self.links {
+            Links::Threads(_) | Links::Sockets(_) => true,
+            Links::Shared(shared) => shared.rest(),
+        }
+    }
+
+    /// Whether more ranks of this host are awake than there are cores, where that is known.
+    pub fn is_crowded(&self) -> Option<bool> {
+        match &self.links {
+            Links::Threads(_) | Links::Sockets(_) => None,
+            Links::Shared(shared) => Some(shared.segment().is_crowded()),
+        }
+    }
+
+    /// Where all ranks of the job meet for collectives, when they share memory.
+    pub(crate) fn world_area(&self) -> Option<Area> {
+        match &self.links {
+            Links::Shared(shared) => shared.world_area(),
+            Links::Threads(_) | Links::Sockets(_) => None,
+        }
+    }
+
+    /// Whether this peer may be able to copy long messages straight out of this process's memory: an
+    /// announcement then names their address.
+    pub fn lends_memory_to(&self, peer: Peer) -> bool {
+        matches!(&self.links, Links::Shared(shared) if peer != self.rank && shared.reaches(peer))
+    }
+
+    /// Copies bytes that a peer has announced, from their address in its memory. `false` when that
+    /// cannot be done, or it takes the announcement back: then they have to be sent.
+    pub fn pull(&mut self, from: Peer, address: u64, into: &mut [u8]) -> bool {
+        match &mut self.links {
+            Links::Shared(shared) => shared.pull(from, address, into),
+            Links::Threads(_) | Links::Sockets(_) => false,
+        }
+    }
+
     /// When [`progress`](Self::progress) must be called even if nothing happens. `None`: never.
     pub fn next_deadline(&self) -> Option<Instant> {
         match &self.links {
-            Links::Threads(_) => None,
+            Links::Threads(_) | Links::Shared(_) => None,
             Links::Sockets(sockets) => sockets.next_deadline(),
         }
     }
@@ -289,6 +353,10 @@ impl Fabric {
                 sockets.gone(peer, reason);
                 self.hub.notify();
             }
+            Links::Shared(shared) => {
+                shared.gone(peer, reason);
+                self.hub.notify();
+            }
         }
     }
 
@@ -301,6 +369,7 @@ impl Fabric {
         match &mut self.links {
             Links::Threads(threads) => threads.leave(&Lost::Closed),
             Links::Sockets(sockets) => sockets.farewell(sink),
+            Links::Shared(shared) => shared.farewell(sink),
         }
         self.hub.notify();
     }
@@ -313,6 +382,7 @@ impl Fabric {
         match &self.links {
             Links::Threads(_) => true,
             Links::Sockets(sockets) => sockets.drained(),
+            Links::Shared(shared) => shared.drained(),
         }
     }
 
@@ -322,6 +392,7 @@ impl Fabric {
         match &self.links {
             Links::Threads(_) => Vec::new(),
             Links::Sockets(sockets) => sockets.unsettled(),
+            Links::Shared(shared) => shared.unsettled(),
         }
     }
 
@@ -330,6 +401,7 @@ impl Fabric {
         match &self.links {
             Links::Threads(_) => false,
             Links::Sockets(sockets) => sockets.has_unsent(),
+            Links::Shared(shared) => shared.has_unsent(),
         }
     }
 
@@ -342,6 +414,7 @@ impl Fabric {
         match &mut self.links {
             Links::Threads(threads) => threads.leave(&Lost::Broken(reason.into())),
             Links::Sockets(sockets) => sockets.die(sink),
+            Links::Shared(shared) => shared.die(sink),
         }
     }
 }

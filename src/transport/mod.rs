@@ -49,7 +49,9 @@
 
 mod fabric;
 mod faulty;
+mod inbox;
 mod parcel;
+mod shm;
 mod stream;
 mod threads;
 mod traced;
@@ -57,6 +59,8 @@ mod waiter;
 
 pub use fabric::{Fabric, Turn};
 pub use faulty::Faults;
+pub(crate) use shm::cells::{Area, CELLS, LastCall, SLOT_BYTES};
+pub use shm::{Segment, SharedConfig};
 #[cfg(fuzzing)]
 pub use stream::fuzzing;
 pub use stream::{Route, SocketsConfig};

@@ -24,9 +24,12 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Registry, Token};
+
+use super::shm::Segment;
+use crate::limits::SHARED_SLEEP_MILLIS_MAX;
 
 /// Tokens: peers are their rank; the rest lies above every possible rank.
 pub(super) const WAKE: Token = Token(usize::MAX);
@@ -58,6 +61,15 @@ pub(super) struct Hub {
     pending: AtomicBool,
     woken: AtomicBool,
     parked: AtomicBool,
+    /// Where this rank sleeps when others reach it through shared memory.
+    berth: Option<Berth>,
+}
+
+/// A rank's place in the memory that it shares with others.
+#[derive(Debug)]
+pub(super) struct Berth {
+    pub(super) segment: Arc<Segment>,
+    pub(super) me: usize,
 }
 
 impl std::fmt::Debug for Hub {
@@ -76,6 +88,15 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Hub {
     pub(super) fn new() -> io::Result<Arc<Self>> {
+        Self::with(None)
+    }
+
+    /// A hub that sleeps in shared memory.
+    pub(super) fn in_berth(berth: Berth) -> io::Result<Arc<Self>> {
+        Self::with(Some(berth))
+    }
+
+    fn with(berth: Option<Berth>) -> io::Result<Arc<Self>> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = mio::Waker::new(&registry, WAKE)?;
@@ -90,6 +111,7 @@ impl Hub {
             pending: AtomicBool::new(false),
             woken: AtomicBool::new(false),
             parked: AtomicBool::new(false),
+            berth,
         }))
     }
 
@@ -126,6 +148,10 @@ impl Hub {
 
     fn unpark(&self) {
         if self.parked.load(SeqCst) && self.parked.swap(false, SeqCst) {
+            if let Some(berth) = &self.berth {
+                berth.segment.rouse(berth.me);
+                return;
+            }
             // An eventfd or a user event of kqueue: a wake-up that cannot be written because the
             // counter is full is there already.
             if let Err(error) = self.waker.wake() {
@@ -160,15 +186,43 @@ impl Hub {
     fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
         let mut poller = lock(&self.poller);
         self.parked.store(true, SeqCst);
+        if let Some(berth) = &self.berth {
+            berth.segment.lie_down(berth.me);
+        }
         let news = self.woken.swap(false, SeqCst) || self.pending.load(SeqCst);
-        let result = if news {
-            Ok(())
-        } else {
-            self.poll(&mut poller, timeout)
+        let result = match &self.berth {
+            _ if news => Ok(()),
+            None => self.poll(&mut poller, timeout),
+            Some(berth) => self.sleep(berth, timeout, &mut poller),
         };
+        if let Some(berth) = &self.berth {
+            berth.segment.get_up(berth.me);
+        }
         self.parked.store(false, SeqCst);
         self.woken.store(false, SeqCst);
         result
+    }
+}
+
+impl Hub {
+    fn sleep(
+        &self,
+        berth: &Berth,
+        timeout: Option<Duration>,
+        poller: &mut Poller,
+    ) -> io::Result<()> {
+        if berth.segment.is_called(berth.me) {
+            return Ok(());
+        }
+        let most = Duration::from_millis(SHARED_SLEEP_MILLIS_MAX);
+        let limit = timeout.map_or(most, |timeout| timeout.min(most));
+        let begin = Instant::now();
+        berth.segment.sleep(berth.me, Some(limit));
+        if begin.elapsed() >= limit.min(Duration::from_millis(100)) {
+            // The daemon rings after it has written; its end rings no bell.
+            self.poll(poller, Some(Duration::ZERO))?;
+        }
+        Ok(())
     }
 }
 

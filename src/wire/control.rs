@@ -16,7 +16,7 @@ pub use framing::{ControlError, Decoder, encode};
 use crate::base::ids::JobId;
 
 /// The version of everything in this module and of the frame header; both sides must agree exactly.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Environment variable that holds the number of the inherited control descriptor.
 pub const CONTROL_FD_VARIABLE: &str = "PHALANX_CONTROL_FD";
@@ -42,13 +42,16 @@ impl std::fmt::Debug for Secret {
 /// Which transport connects ranks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TransportChoice {
-    /// The best one for each pair: Unix sockets within a host, TCP between hosts.
+    /// The best one for each pair: shared memory within a host (Unix sockets where the operating system
+    /// does not allow it), TCP between hosts.
     #[default]
     Auto,
     /// Unix sockets; the job must fit on one host.
     Unix,
     /// TCP everywhere, over the loopback interface within a host.
     Tcp,
+    /// Shared memory; the job must fit on one host.
+    Shm,
 }
 
 /// Where the ranks of the job run.
@@ -79,6 +82,8 @@ pub struct Welcome {
     pub nodes: NodeMap,
     /// How they talk.
     pub transport: TransportChoice,
+    /// Descriptor of the memory that the ranks of this host share, inherited; none with other transports.
+    pub shared: Option<i32>,
 }
 
 /// From a daemon to one of its ranks.

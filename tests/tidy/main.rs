@@ -22,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &["wire", "base", "limits"]),
     ("schedule", &["limits"]),
     // Layer 2, edges. Operators say in which order a schedule may combine.
-    ("sys", &[]),
+    ("sys", &["base"]),
     ("pod", &["schedule"]),
     ("transport", &["sys", "wire", "base", "limits"]),
     // Layer 3 joins the pure core and the edges.
@@ -52,8 +52,16 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// What the launcher may use of the library besides its public interface: it speaks to ranks, and is
-/// no rank itself. It shows the table of algorithms.
-const LAUNCHER: &[&str] = &["wire", "base", "limits", "sys", "config", "schedule"];
+/// no rank itself. It shows the table of algorithms, and makes the memory that ranks share.
+const LAUNCHER: &[&str] = &[
+    "wire",
+    "base",
+    "limits",
+    "sys",
+    "transport",
+    "config",
+    "schedule",
+];
 
 /// Modules without unsafe code, by their own word.
 const PURE: &[&str] = &["wire", "engine", "schedule"];
@@ -63,7 +71,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("src/sys/", "system calls"),
     ("src/pod/", "elements as bytes"),
     ("fuzz/src/lib.rs", "the allocator that refuses"),
-    ("src/base/ring", "memory that two sides write"),
+    ("src/base/words", "memory that two sides write"),
     ("src/transport/shm", "memory that two processes write"),
     ("src/runtime/buffers/", "the table of lent buffers"),
     ("src/runtime/requests.rs", "lends buffers to the table"),

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use phalanx::base::ids::{Epoch, JobId, Peer};
 use phalanx::transport::{
-    Accept, Fabric, Faults, LentId, Lost, Payload, Route, Sink, SocketsConfig, Waiter,
+    Accept, Fabric, Faults, LentId, Lost, Payload, Route, Segment, SharedConfig, Sink,
+    SocketsConfig, Waiter,
 };
 use phalanx::wire::control::Secret;
 use phalanx::wire::header::{Header, Kind};
@@ -51,6 +52,7 @@ pub(crate) fn random(seed: u64) -> SmallRng {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
     Threads,
+    Shared,
     Unix,
     Tcp,
     FaultyUnix,
@@ -58,15 +60,22 @@ pub(crate) enum Link {
 }
 
 impl Link {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Threads,
+        Self::Shared,
         Self::Unix,
         Self::Tcp,
         Self::FaultyUnix,
         Self::FaultyTcp,
     ];
-    pub(crate) const SOCKETS: [Self; 4] =
-        [Self::Unix, Self::Tcp, Self::FaultyUnix, Self::FaultyTcp];
+    /// What connects processes.
+    pub(crate) const PROCESSES: [Self; 5] = [
+        Self::Shared,
+        Self::Unix,
+        Self::Tcp,
+        Self::FaultyUnix,
+        Self::FaultyTcp,
+    ];
 
     pub(crate) fn is_tcp(self) -> bool {
         matches!(self, Self::Tcp | Self::FaultyTcp)
@@ -85,6 +94,9 @@ pub(crate) struct Job {
     pub(crate) secret: Secret,
     pub(crate) size: u32,
     pub(crate) seed: u64,
+    pub(crate) epoch: Epoch,
+    /// The memory that the ranks share, if they do.
+    segment: Option<Arc<Segment>>,
 }
 
 impl Job {
@@ -98,6 +110,12 @@ impl Job {
             secret: Secret(secret),
             size,
             seed,
+            epoch: Epoch(0),
+            segment: (link == Link::Shared).then(|| {
+                let cores = std::thread::available_parallelism().map_or(1, usize::from);
+                let segment = Segment::create(size as usize, cores, std::process::id());
+                Arc::new(segment.expect("memory"))
+            }),
         }
     }
 
@@ -110,7 +128,7 @@ impl Job {
         SocketsConfig {
             job: self.id,
             secret: self.secret.clone(),
-            epoch: Epoch(0),
+            epoch: self.epoch,
             rank: Peer(rank),
             size: self.size,
             route: Box::new(move |_| route),
@@ -127,6 +145,18 @@ impl Job {
     }
 
     pub(crate) fn start(&self, rank: u32) -> Node {
+        if let Some(segment) = &self.segment {
+            let (fabric, waiter) = Fabric::shared(SharedConfig {
+                segment: Arc::clone(segment),
+                epoch: self.epoch,
+                rank: Peer(rank),
+                size: self.size,
+                here: (0..self.size).map(Peer).collect(),
+                single_copy: true,
+            })
+            .expect("starts");
+            return Node::new(fabric, waiter);
+        }
         let (fabric, waiter) = Fabric::sockets(self.config(rank)).expect("listens");
         Node::new(fabric, waiter)
     }

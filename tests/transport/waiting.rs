@@ -20,7 +20,7 @@ fn sleep_until(
     while !enough(node) {
         let moved = node.turn();
         answer_lookups(node, addresses);
-        if !moved && !enough(node) {
+        if !moved && !enough(node) && node.fabric.rest() {
             let limit = node
                 .fabric
                 .next_deadline()
@@ -150,7 +150,7 @@ fn receive_all(
     count: usize,
 ) {
     loop {
-        let (moved, limit) = {
+        let (busy, limit) = {
             let (fabric, sink) = &mut *shared.lock().expect("no panic");
             let turn = fabric.progress(Instant::now(), sink);
             for peer in std::mem::take(&mut sink.lookups) {
@@ -160,9 +160,9 @@ fn receive_all(
                 assert!(sink.arrived.iter().map(|frame| frame.tag).is_sorted());
                 return;
             }
-            (turn.moved, fabric.next_deadline())
+            (turn.moved || !fabric.rest(), fabric.next_deadline())
         };
-        if !moved {
+        if !busy {
             let limit = limit.map(|limit| limit.saturating_duration_since(Instant::now()));
             waiter.wait(limit).expect("polls");
         }
@@ -172,7 +172,7 @@ fn receive_all(
 #[test]
 fn a_waker_interrupts_the_current_or_the_next_sleep() {
     let _watchdog = watchdog("waker");
-    for link in [Link::Threads, Link::Unix] {
+    for link in [Link::Threads, Link::Shared, Link::Unix] {
         let mut nodes = Job::new(link, 1, seed("waker")).start_all();
         let mut node = nodes.pop().expect("one");
         let waker = node.fabric.waker();

@@ -7,6 +7,7 @@ use phalanx::wire::control::{Exit, FromDaemon, FromRank, Stream, ToDaemon, ToRan
 use rustix::process::{Signal, WaitOptions, WaitStatus};
 
 use super::child::index;
+use super::spawn::Spawner;
 use super::{Daemon, LINGER, Source, TOKENS_PER_RANK};
 use crate::stream::{Read, read};
 
@@ -205,6 +206,10 @@ impl Daemon {
                 child.control_out.clear();
             }
         }
+        // A rank that sleeps in shared memory does not see its control stream.
+        if let Some(segment) = self.spawner.as_ref().and_then(Spawner::segment) {
+            segment.announce_control(local);
+        }
     }
 
     fn input(&mut self, bytes: Vec<u8>) -> io::Result<()> {
@@ -280,6 +285,9 @@ impl Daemon {
             }
         }
         self.close_input(local)?;
+        if let Some(segment) = self.spawner.as_ref().and_then(Spawner::segment) {
+            segment.departed(local);
+        }
         let child = &mut self.children[local];
         child.leaves(exit);
         let rank = child.rank;

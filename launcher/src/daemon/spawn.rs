@@ -1,14 +1,17 @@
 //! Starting one rank: its environment, its streams, and its first message.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 
 use phalanx::sys::process::{Tether, spawn_tethered};
-use phalanx::wire::control::{Assignment, CONTROL_FD_VARIABLE, PROTOCOL, ToRank, Welcome, encode};
+use phalanx::transport::Segment;
+use phalanx::wire::control::{
+    Assignment, CONTROL_FD_VARIABLE, PROTOCOL, ToRank, TransportChoice, Welcome, encode,
+};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::job::RANK_VARIABLES;
@@ -34,6 +37,8 @@ pub(super) struct Spawned {
 pub(super) struct Spawner {
     assignment: Assignment,
     welcome: ToRank,
+    /// The memory that all ranks of this host share.
+    segment: Option<Segment>,
     /// The limit of open files as we found it: ranks get it back.
     open_files: Option<(u64, u64)>,
 }
@@ -47,7 +52,8 @@ pub(super) struct Failure {
 
 impl Spawner {
     /// Prepares to start that many ranks on this host.
-    pub(super) fn new(assignment: Assignment, ranks: usize) -> Result<Self, Failure> {
+    pub(super) fn new(mut assignment: Assignment, ranks: usize) -> Result<Self, Failure> {
+        let segment = share_memory(&mut assignment, ranks)?;
         let open_files = allow_files(OWN_FILES + FILES_PER_RANK * ranks as u64, ranks)?;
         let welcome = ToRank::Welcome(Box::new(Welcome {
             protocol: PROTOCOL,
@@ -58,10 +64,14 @@ impl Spawner {
             size: assignment.size,
             nodes: assignment.nodes.clone(),
             transport: assignment.transport,
+            shared: segment
+                .as_ref()
+                .map(|segment| segment.descriptor().as_raw_fd()),
         }));
         Ok(Self {
             assignment,
             welcome,
+            segment,
             open_files,
         })
     }
@@ -78,7 +88,7 @@ impl Spawner {
             command.env(CONTROL_FD_VARIABLE, theirs.as_raw_fd().to_string());
         }
         let tether = Tether {
-            inherit: theirs.as_ref().map(AsRawFd::as_raw_fd),
+            inherit: self.inherited(theirs.as_ref()),
             default_signals: signals::DEFAULT_IN_RANKS.to_vec(),
             open_files: self.open_files,
         };
@@ -98,6 +108,21 @@ impl Spawner {
         };
         spawned.unblock().map_err(|error| self.explain(&error))?;
         Ok(spawned)
+    }
+
+    /// The memory that the ranks of this host share, if they do.
+    pub(super) const fn segment(&self) -> Option<&Segment> {
+        self.segment.as_ref()
+    }
+
+    fn inherited(&self, control: Option<&UnixStream>) -> Vec<RawFd> {
+        let memory = self.segment.as_ref().map(Segment::descriptor);
+        let memory = memory.map(|descriptor| descriptor.as_raw_fd());
+        control
+            .map(AsRawFd::as_raw_fd)
+            .into_iter()
+            .chain(memory)
+            .collect()
     }
 
     fn command(&self, rank: u32, local: usize) -> Command {
@@ -194,6 +219,36 @@ impl Spawner {
         Failure {
             missing,
             message: format!("cannot start `{name}`: {reason}"),
+        }
+    }
+}
+
+/// Makes the memory that all ranks of the job share when they run on this host. Where it cannot be had,
+/// and was not asked for by name, they use Unix sockets instead, and one line says so.
+fn share_memory(assignment: &mut Assignment, ranks: usize) -> Result<Option<Segment>, Failure> {
+    let asked = assignment.transport == TransportChoice::Shm;
+    let here = assignment
+        .nodes
+        .node_of
+        .iter()
+        .all(|node| *node == assignment.node);
+    let wanted = asked || (assignment.transport == TransportChoice::Auto && here);
+    if !wanted || assignment.threads.is_some() || ranks == 0 {
+        return Ok(None);
+    }
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    match Segment::create(ranks, cores, std::process::id()) {
+        Ok(segment) => Ok(Some(segment)),
+        Err(error) if asked => Err(Failure {
+            missing: false,
+            message: format!(
+                "{ranks} ranks cannot share memory: {error}; leave out `--transport shm` to use sockets"
+            ),
+        }),
+        Err(error) => {
+            eprintln!("phalanx: ranks use Unix sockets, because they cannot share memory: {error}");
+            assignment.transport = TransportChoice::Unix;
+            Ok(None)
         }
     }
 }

@@ -77,6 +77,7 @@ pub(crate) fn run_script(ranks: u32, script: &str) -> Outcome {
 
 /// How ranks reach each other, and the words of `phalanx run` for it.
 pub(crate) const TRANSPORTS: &[(&str, &[&str])] = &[
+    ("shm", &["--transport", "shm"]),
     ("unix", &["--transport", "unix"]),
     ("tcp", &["--transport", "tcp"]),
     ("threads", &["--as", "threads"]),

@@ -279,6 +279,11 @@ pub(crate) struct Pinned {
 }
 
 impl Pinned {
+    /// Where the bytes are, for another process that the kernel may let read them.
+    pub(crate) fn address(self) -> u64 {
+        self.pointer.as_ptr() as u64
+    }
+
     /// The bytes.
     ///
     /// # Safety

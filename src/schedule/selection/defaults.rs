@@ -37,6 +37,17 @@ pub(super) fn defaults(kind: Kind) -> &'static [Rule] {
     }
 }
 
+/// The longest message for which ranks that all share memory meet there, for operations that can; each is
+/// a contribution, of allgather all of them together.
+pub(super) const fn shared_bytes_max(kind: Kind, crowded: bool) -> Option<usize> {
+    Some(match (kind, crowded) {
+        (Kind::Barrier, _) => ANY,
+        (Kind::Bcast | Kind::Reduce | Kind::Allreduce | Kind::Allgather, true) => ANY,
+        (Kind::Bcast | Kind::Reduce | Kind::Allreduce | Kind::Allgather, false) => ANY,
+        _ => return None,
+    })
+}
+
 // Past some hundred ranks the messages at rank 0 cost more than rounds of sleeping do.
 static BARRIER: &[Rule] = &[
     Rule::new(&barrier::flat::ALGORITHM, "one sleep per rank")

@@ -1,7 +1,7 @@
 //! The reassembly of one connection by itself, for the fuzz target.
 
+use super::super::inbox::{Inbox, Rules};
 use super::super::{Lost, Sink};
-use super::inbox::{Inbox, Rules};
 use crate::base::ids::{Epoch, Peer};
 
 /// What has arrived on one connection.

@@ -3,9 +3,9 @@
 use std::io;
 use std::time::Instant;
 
+use super::super::inbox::{Inbox, Rules};
 use super::super::{Lost, Sink};
 use super::dial::Dialing;
-use super::inbox::{Inbox, Rules};
 use super::outbox::{Flush, Outbox};
 use super::socket::Socket;
 use crate::base::ids::Peer;

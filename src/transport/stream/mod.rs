@@ -55,7 +55,6 @@ mod accept;
 mod dial;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod inbox;
 mod leave;
 mod link;
 mod names;
@@ -72,6 +71,7 @@ use mio::Token;
 use rustc_hash::FxHashMap;
 
 use super::faulty::{Faults, Plan};
+use super::inbox::Rules;
 use super::parcel::Body;
 use super::waiter::{Event, Hub};
 use super::{Lost, Payload, Sink, traced};
@@ -81,7 +81,6 @@ use crate::wire::control::Secret;
 use crate::wire::handshake::Identity;
 use crate::wire::header::Header;
 use accept::Door;
-use inbox::Rules;
 use leave::Closing;
 use link::{Link, State};
 use outbox::Flush;

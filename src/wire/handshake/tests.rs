@@ -26,12 +26,12 @@ fn the_bytes_of_all_three_messages_are_fixed() {
     assert!(acceptor.is_proved_by(&proof));
     assert_eq!(
         hex(&hello[..48]),
-        "5048414c414e580a01000000030000008877665544332211\
+        "5048414c414e580a02000000030000008877665544332211\
          0100000002000000aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
     );
     assert_eq!(
         hex(&challenge[..32]),
-        "5048583f000000000100000000000000bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+        "5048583f000000000200000000000000bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
     );
     // Computed by Python's hmac module over the layout above.
     assert_eq!(hex(&hello[48..]), GOLDEN_MACS[0]);
@@ -40,9 +40,9 @@ fn the_bytes_of_all_three_messages_are_fixed() {
 }
 
 const GOLDEN_MACS: [&str; 3] = [
-    "a8ad391b11a75b940c4908922e4ba3a98236990c1a333e6fe372ad0b30a6c81a",
-    "14047422a029a25a1d62ec8c1ae934f11a520495243375a0969aea531a7829b6",
-    "657b686f550d1e7b324444a9271236d1f899e8b53d7238e0270ab63f68980042",
+    "8c6d707762a65b827316fd1d067a2a40d7825f9bf8093cc1c349fd927151841d",
+    "c386bb514a7d95974cfff2bc7b30c6da3e2c6973455ff5f170180ec221fa084d",
+    "fe51ec283f5ab7ae5812aa8b5b4021dfa1e205913ae97a585ece15cd25b12e90",
 ];
 
 #[test]

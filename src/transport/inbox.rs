@@ -1,6 +1,6 @@
-//! From the bytes of one connection to headers and payloads, wherever the stream is cut.
+//! From what one peer has sent to headers and payloads, wherever it is cut.
 
-use super::super::{Accept, Lost, Sink, traced};
+use super::{Accept, Lost, Sink, traced};
 use crate::base::ids::{Epoch, Peer};
 use crate::wire::header::{HEADER_BYTES, Header, Kind};
 
@@ -71,6 +71,11 @@ impl Inbox {
         &mut space[..count]
     }
 
+    /// Bytes of the payload under way that have not arrived.
+    pub(super) fn missing(&self) -> u64 {
+        self.body.map_or(0, |body| body.length - body.at)
+    }
+
     /// `count` bytes of the payload were read, into the sink's space or to be thrown away.
     pub(super) fn advance(&mut self, count: usize, rules: &Rules, sink: &mut impl Sink) {
         let Some(body) = &mut self.body else {
@@ -130,6 +135,16 @@ impl Inbox {
         sink: &mut impl Sink,
     ) -> Result<(), Lost> {
         let header = Header::decode(head).map_err(|error| Lost::Wire(error.to_string()))?;
+        self.begin(&header, rules, sink)
+    }
+
+    /// A header has arrived; what follows is its payload.
+    pub(super) fn begin(
+        &mut self,
+        header: &Header,
+        rules: &Rules,
+        sink: &mut impl Sink,
+    ) -> Result<(), Lost> {
         if header.source != rules.peer {
             return Err(Lost::Wire(format!(
                 "a frame of {} names {}",
@@ -142,14 +157,14 @@ impl Inbox {
                 rules.peer, header.epoch.0, rules.epoch.0
             )));
         }
-        traced::arrived(rules.peer, &header);
+        traced::arrived(rules.peer, header);
         if header.kind == Kind::Goodbye {
             self.finished = true;
             return Ok(());
         }
         let mut key = None;
         if !rules.deaf && header.epoch == rules.epoch {
-            if let Accept::Into(into) = sink.header(rules.peer, &header).map_err(Lost::Wire)? {
+            if let Accept::Into(into) = sink.header(rules.peer, header).map_err(Lost::Wire)? {
                 key = Some(into);
             }
         }

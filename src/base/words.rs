@@ -1,0 +1,153 @@
+//! Memory that several processes write at once, as 32-bit atomic words and plain bytes.
+//!
+//! What lives in such memory (the rings, the doorbells, the parking words) is written against
+//! [`Words`], so that the same code runs over a shared mapping, over the heap in tests, and over
+//! the words of a model checker, which tries every interleaving (`tests/shm_model.rs`).
+
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Bytes of a cache line: what two processors hand to each other as a whole.
+pub const LINE_BYTES: usize = 64;
+
+/// Shared memory. All places are byte offsets; those of words are multiples of four.
+///
+/// Whoever shares the memory may write anything at any time: nothing that is read from it may be
+/// believed before it is checked, and what is checked must not be read again.
+pub trait Words {
+    /// Reads a word.
+    fn load(&self, at: usize, order: Ordering) -> u32;
+    /// Writes a word.
+    fn store(&self, at: usize, value: u32, order: Ordering);
+    /// Writes a word and gives what was there. Sequentially consistent.
+    fn swap(&self, at: usize, value: u32) -> u32;
+    /// Sets bits and gives what was there. Sequentially consistent.
+    fn set_bits(&self, at: usize, bits: u32) -> u32;
+    /// Clears bits and gives what was there. Sequentially consistent.
+    fn clear_bits(&self, at: usize, bits: u32) -> u32;
+    /// Adds to a word and gives what was there. Sequentially consistent.
+    fn add(&self, at: usize, value: u32) -> u32;
+    /// A sequentially consistent fence.
+    fn fence(&self);
+    /// Copies bytes out.
+    fn read(&self, at: usize, into: &mut [u8]);
+    /// Copies bytes in.
+    fn write(&self, at: usize, from: &[u8]);
+}
+
+/// Shared memory on the heap, for tests: behaves as a mapping does, with ordinary allocation.
+#[derive(Debug)]
+pub struct HeapWords {
+    words: Box<[UnsafeCell<u32>]>,
+}
+
+// SAFETY: words are only reached through atomics and through raw copies, as in a shared mapping;
+// whether these race is the subject of the protocols above it.
+unsafe impl Sync for HeapWords {}
+
+impl HeapWords {
+    /// That many zero bytes, a multiple of four.
+    pub fn new(bytes: usize) -> Self {
+        assert_eq!(bytes % 4, 0, "whole words");
+        Self {
+            words: (0..bytes / 4).map(|_| UnsafeCell::new(0)).collect(),
+        }
+    }
+}
+
+// SAFETY: the pointer and the length describe the boxed words, which live as long as `self` and are
+// only reached through cells.
+unsafe impl RawMemory for HeapWords {
+    fn base(&self) -> *mut u8 {
+        self.words.as_ptr().cast_mut().cast()
+    }
+
+    fn bytes(&self) -> usize {
+        self.words.len() * 4
+    }
+}
+
+/// Memory with an address. Everything that has one is [`Words`].
+///
+/// # Safety
+///
+/// `base` points to `bytes` bytes, aligned to four, that stay valid for reads and writes as long as
+/// `self` lives, and that no reference covers.
+pub unsafe trait RawMemory {
+    /// The first byte.
+    fn base(&self) -> *mut u8;
+    /// How many there are.
+    fn bytes(&self) -> usize;
+
+    /// One word, as an atomic.
+    ///
+    /// # Panics
+    ///
+    /// When `at` is not the place of a word.
+    #[inline]
+    fn word(&self, at: usize) -> &AtomicU32 {
+        assert!(at % 4 == 0 && at < self.bytes(), "a word in bounds");
+        // SAFETY: in bounds and aligned by the assertion and the trait's contract; it is only
+        // accessed as an atomic (payload bytes and words never share a place while both are used).
+        let place = unsafe { self.base().add(at) };
+        // SAFETY: as above.
+        unsafe { AtomicU32::from_ptr(place.cast()) }
+    }
+}
+
+impl<M: RawMemory> Words for M {
+    #[inline]
+    fn load(&self, at: usize, order: Ordering) -> u32 {
+        self.word(at).load(order)
+    }
+
+    #[inline]
+    fn store(&self, at: usize, value: u32, order: Ordering) {
+        self.word(at).store(value, order);
+    }
+
+    #[inline]
+    fn swap(&self, at: usize, value: u32) -> u32 {
+        self.word(at).swap(value, Ordering::SeqCst)
+    }
+
+    #[inline]
+    fn set_bits(&self, at: usize, bits: u32) -> u32 {
+        self.word(at).fetch_or(bits, Ordering::SeqCst)
+    }
+
+    #[inline]
+    fn clear_bits(&self, at: usize, bits: u32) -> u32 {
+        self.word(at).fetch_and(!bits, Ordering::SeqCst)
+    }
+
+    #[inline]
+    fn add(&self, at: usize, value: u32) -> u32 {
+        self.word(at).fetch_add(value, Ordering::SeqCst)
+    }
+
+    #[inline]
+    fn fence(&self) {
+        std::sync::atomic::fence(Ordering::SeqCst);
+    }
+
+    #[inline]
+    fn read(&self, at: usize, into: &mut [u8]) {
+        assert!(at <= self.bytes() && into.len() <= self.bytes() - at);
+        // SAFETY: in bounds by the assertion; `into` is ours alone, so the two do not overlap. A
+        // process that breaks the protocol may write meanwhile: then the bytes are garbage, which
+        // the caller has to expect of any peer.
+        let from = unsafe { self.base().add(at) };
+        // SAFETY: as above.
+        unsafe { std::ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) }
+    }
+
+    #[inline]
+    fn write(&self, at: usize, from: &[u8]) {
+        assert!(at <= self.bytes() && from.len() <= self.bytes() - at);
+        // SAFETY: as for `read`.
+        let into = unsafe { self.base().add(at) };
+        // SAFETY: as for `read`.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), into, from.len()) }
+    }
+}

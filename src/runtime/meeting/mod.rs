@@ -1,0 +1,386 @@
+//! Collectives whose ranks all run on one host: they meet in shared memory instead of sending messages.
+//!
+//! A contribution longer than a slot is cut into chunks, one for each cell; several chunks are under way
+//! at once. When ranks outnumber cores this counts sleeps and switches, not messages: each rank runs
+//! once to put in its part, and once to take the result. Whoever runs when all parts are there makes the
+//! result, piece by piece, so no rank waits for one that is not scheduled. Contributions are combined in
+//! the order of the ranks: the same ranks get the same bits, and operators need not be commutative.
+//!
+//! See [`cells`](crate::transport) for how the memory is shared.
+
+mod work;
+
+use super::execute::Running;
+use super::progress::Core;
+use super::state::CollectiveKey;
+use crate::base::ids::{Context, Peer};
+use crate::engine::Mismatch;
+use crate::limits::MEETING_PIECE_BYTES;
+pub(crate) use crate::transport::SLOT_BYTES;
+use crate::transport::{Area, CELLS, LastCall};
+use work::Work;
+
+/// What the ranks do when they meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Barrier,
+    Bcast { root: usize },
+    Reduce { root: usize },
+    Allreduce,
+    Allgather,
+}
+
+/// A collective under way in shared memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Meeting {
+    form: Form,
+    signature: u64,
+    sequence: u64,
+    element: usize,
+    /// Bytes of one rank's contribution.
+    block: usize,
+    /// Bytes of it that one cell takes.
+    chunk: usize,
+    /// Number of the first cell.
+    first: u32,
+    cells: u32,
+    /// Cells that this rank has put its part into.
+    entered: u32,
+    /// Cells that this rank is done with.
+    left: u32,
+    /// The ranks do not agree: nothing more is done.
+    disputed: bool,
+}
+
+/// A cell that this rank has entered for a collective that it has given up.
+#[derive(Clone, Copy, Debug)]
+struct Abandoned {
+    number: u32,
+    form: Form,
+    pieces: u32,
+}
+
+/// What one rank knows of the meetings of its world.
+#[derive(Debug)]
+pub(crate) struct Meetings {
+    area: Area,
+    /// Number of the next cell.
+    next: u32,
+    running: Vec<CollectiveKey>,
+    abandoned: Vec<Abandoned>,
+}
+
+impl Meetings {
+    pub(crate) const fn new(area: Area) -> Self {
+        Self {
+            area,
+            next: 0,
+            running: Vec::new(),
+            abandoned: Vec::new(),
+        }
+    }
+}
+
+impl Meeting {
+    /// Bytes of the `index`-th chunk.
+    fn length(&self, index: u32) -> usize {
+        (self.block - self.offset(index)).min(self.chunk)
+    }
+
+    const fn offset(&self, index: u32) -> usize {
+        index as usize * self.chunk
+    }
+
+    /// Bytes of a piece of a result: whole elements.
+    fn piece(&self) -> usize {
+        piece_bytes(self.element)
+    }
+
+    fn pieces(&self, index: u32) -> u32 {
+        let length = self.length(index);
+        match self.form {
+            Form::Allreduce => length.div_ceil(self.piece()).max(1) as u32,
+            _ => 1,
+        }
+    }
+
+    /// Whether the next chunk can be entered, as far as this rank is concerned.
+    const fn may_enter(&self) -> bool {
+        self.entered < self.cells && self.entered - self.left < CELLS
+    }
+
+    /// Whether what is waited for in the oldest cell has happened.
+    fn is_ready(&self, area: &Area) -> bool {
+        let number = self.first.wrapping_add(self.left);
+        is_ready(area, self.form, number, self.pieces(self.left))
+    }
+}
+
+fn is_ready(area: &Area, form: Form, number: u32, pieces: u32) -> bool {
+    match form {
+        Form::Barrier | Form::Bcast { .. } => area.is_finished(number, pieces),
+        Form::Allreduce | Form::Reduce { .. } | Form::Allgather => area.is_full(number),
+    }
+}
+
+/// Bytes of a piece of a result: whole elements.
+pub(crate) const fn piece_bytes(element: usize) -> usize {
+    let elements = MEETING_PIECE_BYTES / element;
+    if elements == 0 {
+        element
+    } else {
+        elements * element
+    }
+}
+
+impl Core {
+    /// Begins a meeting; [`meet`](Self::meet) goes on with it.
+    pub(crate) fn begin_meeting(&mut self, key: CollectiveKey) {
+        let (Some(meetings), Some(running)) =
+            (&mut self.meetings, self.state.collectives.get_mut(key))
+        else {
+            return;
+        };
+        let setting = &running.setting;
+        let Some((form, block)) = setting.meeting else {
+            return;
+        };
+        let chunk = SLOT_BYTES / setting.element * setting.element;
+        let cells = block.div_ceil(chunk).max(1) as u32;
+        running.meeting = Some(Meeting {
+            form,
+            signature: setting.signature,
+            sequence: setting.sequence,
+            element: setting.element,
+            block,
+            chunk,
+            first: meetings.next,
+            cells,
+            entered: 0,
+            left: 0,
+            disputed: false,
+        });
+        meetings.next = meetings.next.wrapping_add(cells);
+        meetings.running.push(key);
+        self.advance_meeting(key);
+    }
+
+    /// Lets others see what this rank calls on its world.
+    pub(crate) fn note_call(&self, context: Context, sequence: u64, signature: u64) {
+        if context != Context::WORLD.collective() {
+            return;
+        }
+        if let Some(meetings) = &self.meetings {
+            meetings.area.note_call(LastCall {
+                sequence,
+                signature,
+            });
+        }
+    }
+
+    /// Goes on with all meetings as far as that is possible now. `true` when anything was done.
+    pub(crate) fn meet(&mut self) -> bool {
+        let mut moved = false;
+        let mut at = 0;
+        while let Some(&key) = self
+            .meetings
+            .as_ref()
+            .and_then(|meetings| meetings.running.get(at))
+        {
+            moved |= self.advance_meeting(key);
+            let still = self
+                .meetings
+                .as_ref()
+                .is_some_and(|meetings| meetings.running.get(at) == Some(&key));
+            at += usize::from(still);
+        }
+        if let Some(meetings) = &mut self.meetings {
+            let area = &meetings.area;
+            meetings.abandoned.retain(|cell| {
+                let over = is_ready(area, cell.form, cell.number, cell.pieces);
+                if over {
+                    area.leave(cell.number);
+                }
+                !over
+            });
+        }
+        moved
+    }
+
+    /// Whether a meeting waits for other ranks.
+    pub(crate) fn is_meeting(&self) -> bool {
+        self.meetings
+            .as_ref()
+            .is_some_and(|meetings| !meetings.running.is_empty())
+    }
+
+    /// Before this rank sleeps. `false` when there is something to do after all.
+    pub(crate) fn rest_from_meetings(&self) -> bool {
+        let Some(meetings) = &self.meetings else {
+            return true;
+        };
+        let area = &meetings.area;
+        meetings.running.iter().all(|key| {
+            let running = self.state.collectives.get(*key);
+            let Some(meeting) = running.and_then(|running| running.meeting.as_ref()) else {
+                return true;
+            };
+            if meeting.disputed {
+                return true;
+            }
+            if meeting.may_enter() {
+                let number = meeting.first.wrapping_add(meeting.entered);
+                area.will_sleep(number);
+                if area.is_open(number) {
+                    return false;
+                }
+            }
+            if meeting.left < meeting.entered {
+                area.will_sleep(meeting.first.wrapping_add(meeting.left));
+                return !meeting.is_ready(area) || self.waits_for_pieces(meeting);
+            }
+            true
+        })
+    }
+
+    /// Whether all that is left to do for a result is done by others.
+    fn waits_for_pieces(&self, meeting: &Meeting) -> bool {
+        let Some(meetings) = &self.meetings else {
+            return false;
+        };
+        let number = meeting.first.wrapping_add(meeting.left);
+        let pieces = meeting.pieces(meeting.left);
+        meeting.form == Form::Allreduce
+            && !meetings.area.has_unclaimed(number, pieces)
+            && !meetings.area.is_finished(number, pieces)
+    }
+
+    /// A rank has waited for long: does somebody call something else?
+    pub(crate) fn compare_calls(&mut self) {
+        let Some(meetings) = &self.meetings else {
+            return;
+        };
+        let area = meetings.area.clone();
+        let world = Context::WORLD.collective();
+        let waiting = self.state.collectives.values();
+        let waiting = waiting.filter(|running| running.outcome.is_none());
+        let waiting: Vec<_> = waiting
+            .map(|running| &running.setting)
+            .filter(|setting| setting.context == world)
+            .map(|setting| (setting.sequence, setting.signature))
+            .collect();
+        for (sequence, signature) in waiting {
+            if let Some(peer) = dissenter(&area, sequence, signature) {
+                self.disagree(sequence, signature, peer);
+            }
+        }
+    }
+
+    fn disagree(&mut self, sequence: u64, signature: u64, peer: usize) {
+        let context = Context::WORLD.collective();
+        let peer = Peer(peer as u32);
+        if self.state.disputes.is_open(context, sequence) {
+            return;
+        }
+        self.dispute(&Mismatch {
+            context,
+            sequence,
+            peer,
+            ours: signature,
+            theirs: 0,
+        });
+    }
+
+    /// Does all that can be done now for one meeting.
+    fn advance_meeting(&mut self, key: CollectiveKey) -> bool {
+        let Some(area) = self.meetings.as_ref().map(|meetings| meetings.area.clone()) else {
+            return false;
+        };
+        let mut moved = false;
+        loop {
+            let state = &mut self.state;
+            let Some(running) = state.collectives.get_mut(key) else {
+                break;
+            };
+            let Some(mut meeting) = running.meeting.take() else {
+                break;
+            };
+            if meeting.disputed || running.outcome.is_some() {
+                running.meeting = Some(meeting);
+                break;
+            }
+            let mut work = Work {
+                area: &area,
+                buffers: &mut state.buffers,
+                places: running.setting.buffers,
+                reducer: running.setting.reducer.as_deref(),
+            };
+            let step = work.step(&mut meeting);
+            let (disputed, over) = (meeting.disputed, meeting.left == meeting.cells);
+            let (sequence, signature) = (meeting.sequence, meeting.signature);
+            running.meeting = Some(meeting);
+            moved |= step;
+            if disputed {
+                let peer = dissenter(&area, sequence, signature).unwrap_or_else(|| area.me());
+                self.disagree(sequence, signature, peer);
+                break;
+            }
+            if over {
+                self.finish_meeting(key);
+                break;
+            }
+            if !step {
+                break;
+            }
+        }
+        moved
+    }
+
+    fn finish_meeting(&mut self, key: CollectiveKey) {
+        if let Some(meetings) = &mut self.meetings {
+            meetings.running.retain(|other| *other != key);
+        }
+        if let Some(running) = self.state.collectives.get_mut(key) {
+            running.meeting = None;
+            running.outcome.get_or_insert(Ok(()));
+        }
+        self.end_collective(key);
+    }
+
+    /// A collective is taken off the table: others may still need what this rank has put in.
+    pub(crate) fn abandon_meeting(&mut self, key: CollectiveKey) {
+        let meeting = self
+            .state
+            .collectives
+            .get_mut(key)
+            .and_then(|running: &mut Running| running.meeting.take());
+        let (Some(meetings), Some(meeting)) = (&mut self.meetings, meeting) else {
+            return;
+        };
+        meetings.running.retain(|other| *other != key);
+        let open = meeting.left..meeting.entered;
+        meetings.abandoned.extend(open.map(|index| Abandoned {
+            number: meeting.first.wrapping_add(index),
+            form: meeting.form,
+            pieces: meeting.pieces(index),
+        }));
+    }
+}
+
+/// A rank whose collective with this number is another one.
+fn dissenter(area: &Area, sequence: u64, signature: u64) -> Option<usize> {
+    (0..area.ranks()).find(|rank| {
+        let call = area.last_call(*rank);
+        call.is_some_and(|call| call.sequence == sequence && call.signature != signature)
+    })
+}
+
+/// Elements of scratch memory that a meeting needs.
+pub(crate) fn scratch_elements(form: Form, element: usize, block: usize) -> usize {
+    match form {
+        Form::Allreduce | Form::Reduce { .. } => {
+            2 * (piece_bytes(element).min(block).div_ceil(element.max(1)))
+        }
+        _ => 0,
+    }
+}

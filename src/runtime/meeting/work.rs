@@ -1,0 +1,195 @@
+//! One rank's part in a meeting: entering cells, making pieces of results, taking results.
+
+use super::{Form, Meeting};
+use crate::engine::BufferId;
+use crate::pod::operator::Reducer;
+use crate::runtime::buffers::Buffers;
+use crate::schedule::Order;
+use crate::transport::Area;
+
+/// What it takes to do a part of a meeting.
+pub(super) struct Work<'a> {
+    pub(super) area: &'a Area,
+    pub(super) buffers: &'a mut Buffers,
+    /// Input, output, scratch.
+    pub(super) places: [Option<BufferId>; 3],
+    pub(super) reducer: Option<&'a dyn Reducer>,
+}
+
+impl Work<'_> {
+    /// Enters the next cell or leaves the oldest one; `false` when neither is possible.
+    pub(super) fn step(&mut self, meeting: &mut Meeting) -> bool {
+        let number = meeting.first.wrapping_add(meeting.entered);
+        if meeting.may_enter() && self.area.is_open(number) {
+            self.enter(meeting, number);
+            return true;
+        }
+        if meeting.left < meeting.entered {
+            return self.collect(meeting);
+        }
+        false
+    }
+
+    fn enter(&mut self, meeting: &mut Meeting, number: u32) {
+        let (area, chunk) = (self.area, meeting.entered);
+        let (length, offset) = (meeting.length(chunk), meeting.offset(chunk));
+        let me = area.me();
+        meeting.entered += 1;
+        if let Form::Bcast { root } = meeting.form {
+            if root == me {
+                area.sign(number, area.result(), meeting.signature);
+                self.write(number, area.result(), 1, length, offset);
+                area.finish(number, 1);
+                area.call_sleepers(number);
+            }
+            return;
+        }
+        area.sign(number, me, meeting.signature);
+        let place = match meeting.form {
+            Form::Allreduce => 1,
+            _ => 0,
+        };
+        self.write(number, me, place, length, offset);
+        if !area.arrive(number) {
+            return;
+        }
+        if meeting.form == Form::Barrier {
+            meeting.disputed |= !self.agree(meeting, number);
+            area.sign(number, area.result(), meeting.signature);
+            area.finish(number, 1);
+        }
+        area.call_sleepers(number);
+    }
+
+    /// Takes what this rank needs of its oldest cell, and leaves it; `false` when it is not there yet.
+    fn collect(&mut self, meeting: &mut Meeting) -> bool {
+        let (area, chunk) = (self.area, meeting.left);
+        let number = meeting.first.wrapping_add(chunk);
+        let (length, offset) = (meeting.length(chunk), meeting.offset(chunk));
+        let me = area.me();
+        match meeting.form {
+            Form::Reduce { root } if root != me => {} // Its part stays until the root has left.
+            Form::Bcast { root } if root == me => {}
+            _ if !meeting.is_ready(area) => return false,
+            Form::Barrier | Form::Bcast { .. } => {
+                if area.signature(number, area.result()) != meeting.signature {
+                    meeting.disputed = true;
+                    return true;
+                }
+                self.read(number, area.result(), length, offset);
+            }
+            Form::Allreduce => {
+                let (pieces, mut helped) = (meeting.pieces(chunk), false);
+                while let Some(piece) = area.claim(number, pieces) {
+                    helped = true;
+                    self.make_piece(meeting, number, piece, length);
+                    if area.finish(number, pieces) {
+                        area.call_sleepers(number);
+                    }
+                }
+                if meeting.disputed {
+                    return true;
+                }
+                if !area.is_finished(number, pieces) {
+                    return helped;
+                }
+                if area.signature(number, area.result()) != meeting.signature {
+                    meeting.disputed = true;
+                    return true;
+                }
+                self.read(number, area.result(), length, offset);
+            }
+            Form::Reduce { .. } | Form::Allgather => {
+                if !self.agree(meeting, number) {
+                    meeting.disputed = true;
+                    return true;
+                }
+                if meeting.form == Form::Allgather {
+                    for rank in 0..area.ranks() {
+                        self.read(number, rank, length, rank * meeting.block + offset);
+                    }
+                } else {
+                    self.reduce(number, length, offset);
+                }
+            }
+        }
+        area.leave(number);
+        meeting.left += 1;
+        true
+    }
+
+    /// Whether all who have arrived believe that they do the same.
+    fn agree(&self, meeting: &Meeting, number: u32) -> bool {
+        (0..self.area.ranks()).all(|rank| self.area.signature(number, rank) == meeting.signature)
+    }
+
+    /// Copies a part of a place to a slot.
+    fn write(&self, number: u32, slot: usize, place: usize, length: usize, offset: usize) {
+        let bytes = self.places[place].and_then(|buffer| self.buffers.bytes(buffer));
+        if let Some(bytes) = bytes.and_then(|bytes| bytes.get(offset..offset + length)) {
+            self.area.write(number, slot, length, 0, bytes);
+        }
+    }
+
+    /// Copies a slot to a part of the output.
+    fn read(&mut self, number: u32, slot: usize, length: usize, offset: usize) {
+        let bytes = self.places[1].and_then(|buffer| self.buffers.bytes_mut(buffer));
+        if let Some(bytes) = bytes.and_then(|bytes| bytes.get_mut(offset..offset + length)) {
+            self.area.read(number, slot, length, 0, bytes);
+        }
+    }
+
+    /// Combines one piece of all contributions, and writes it to the result. Whoever makes the first
+    /// piece sees to it that all agree.
+    fn make_piece(&mut self, meeting: &mut Meeting, number: u32, piece: u32, length: usize) {
+        let area = self.area;
+        if piece == 0 {
+            meeting.disputed |= !self.agree(meeting, number);
+            area.sign(number, area.result(), meeting.signature);
+        }
+        let from = piece as usize * meeting.piece();
+        let bytes = meeting.piece().min(length.saturating_sub(from));
+        let scratch = self.places[2].and_then(|buffer| self.buffers.bytes_mut(buffer));
+        let (Some(scratch), Some(reducer), true) = (scratch, self.reducer, bytes > 0) else {
+            return;
+        };
+        let (sum, part) = scratch.split_at_mut(scratch.len() / 2);
+        let (sum, part) = (&mut sum[..bytes], &mut part[..bytes]);
+        area.read(number, 0, length, from, sum);
+        for rank in 1..area.ranks() {
+            area.read(number, rank, length, from, part);
+            reducer.reduce(sum, part, Order::IntoFrom);
+        }
+        area.write(number, area.result(), length, from, sum);
+    }
+
+    /// Combines all contributions into the output.
+    fn reduce(&mut self, number: u32, length: usize, offset: usize) {
+        let area = self.area;
+        self.read(number, 0, length, offset);
+        let (Some(output), Some(scratch), Some(reducer)) =
+            (self.places[1], self.places[2], self.reducer)
+        else {
+            return;
+        };
+        let half = self.buffers.bytes(scratch).map_or(0, <[u8]>::len) / 2;
+        if half == 0 {
+            return;
+        }
+        for rank in 1..area.ranks() {
+            let mut from = 0;
+            while from < length {
+                let bytes = half.min(length - from);
+                if let Some(part) = self.buffers.bytes_mut(scratch) {
+                    area.read(number, rank, length, from, &mut part[..bytes]);
+                }
+                let (part, sum) = ((scratch, 0), (output, offset + from));
+                let fits = self
+                    .buffers
+                    .reduce(reducer, part, sum, bytes, Order::IntoFrom);
+                debug_assert!(fits, "a chunk lies within the output");
+                from += bytes;
+            }
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! One peer of the same host: the two rings between us, what waits to be written, and what has
+//! arrived in part.
+
+use std::collections::VecDeque;
+
+use super::segment::Segment;
+use crate::base::ids::Peer;
+use crate::base::ring::{Consumer, Corrupt, Producer, Record};
+use crate::base::words::Words;
+use crate::limits::TURN_FRAMES_MAX;
+use crate::sys::shared_memory::SharedMemory;
+use crate::transport::inbox::{Inbox, Rules};
+use crate::transport::parcel::Body;
+use crate::transport::{Lost, Payload, Sink};
+use crate::wire::header::{HEADER_BYTES, Header, Kind};
+
+/// A frame begins: its header without token and place, which are zero, then payload.
+const SHORT: u32 = 1;
+/// A frame begins: its whole header, then payload.
+const LONG: u32 = 2;
+/// Payload goes on.
+const MORE: u32 = 3;
+/// The reader of this link's other ring will read no more: what was written there makes no sense.
+const HANG_UP: u32 = 4;
+
+/// Bytes of a header whose token and place are left out.
+const SHORT_HEADER_BYTES: usize = HEADER_BYTES - 16;
+
+#[derive(Debug)]
+struct Frame {
+    header: Header,
+    begun: bool,
+    body: Body,
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) peer: Peer,
+    /// Its number on this host.
+    pub(super) local: usize,
+    producer: Producer,
+    consumer: Consumer,
+    inbox: Inbox,
+    outbox: VecDeque<Frame>,
+    /// There is memory behind our ring.
+    reserved: bool,
+    /// It is in the list of those that every turn looks at.
+    pub(super) active: bool,
+    /// Looks in vain since something came.
+    pub(super) misses: u32,
+    pub(super) ended: bool,
+    /// Why nothing more will come once the ring is empty.
+    pub(super) gone: Option<String>,
+    /// Announcements that the peer has taken back, as far as we have read.
+    withdrawn: u32,
+    /// Whether its memory can be read, once that was tried.
+    pub(super) readable: Option<bool>,
+}
+
+impl Link {
+    pub(super) fn new(peer: Peer, local: usize, me: usize, segment: &Segment) -> Box<Self> {
+        Box::new(Self {
+            peer,
+            local,
+            producer: Producer::new(segment.ring(local, me)),
+            consumer: Consumer::new(segment.ring(me, local)),
+            inbox: Inbox::default(),
+            outbox: VecDeque::new(),
+            reserved: false,
+            active: false,
+            misses: 0,
+            ended: false,
+            gone: None,
+            withdrawn: 0,
+            readable: None,
+        })
+    }
+
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Sends a frame, as far as there is room; the rest waits. `true` when something was written.
+    pub(super) fn send(
+        &mut self,
+        segment: &Segment,
+        me: usize,
+        header: &Header,
+        payload: Payload<'_>,
+        sink: &mut impl Sink,
+    ) -> Result<bool, Corrupt> {
+        let memory = segment.memory();
+        if header.kind == Kind::Withdrawn {
+            self.producer.count_withdrawn(memory);
+        }
+        if !std::mem::replace(&mut self.reserved, true) {
+            // Going on is right after a failure: there may be memory again when it is needed.
+            if let Err(error) = segment.reserve_ring(self.local, me) {
+                tracing::warn!(%error, "no memory can be reserved for messages to {}", self.peer);
+            }
+        }
+        let bytes = match payload {
+            Payload::None => &[],
+            Payload::Borrowed(bytes) => bytes,
+            Payload::Lent { .. } => {
+                self.enqueue(header, false, Body::queued(header, payload));
+                return self.flush(memory, sink);
+            }
+        };
+        if self.has_unsent() {
+            self.enqueue(header, false, Body::copied(bytes));
+            return Ok(false);
+        }
+        let Some(mut done) = push_head(&mut self.producer, memory, header, bytes)? else {
+            self.enqueue(header, false, Body::copied(bytes));
+            return self.flush(memory, sink);
+        };
+        while done < bytes.len() {
+            match self.producer.push(memory, MORE, &[], &bytes[done..])? {
+                Some(count) => done += count,
+                None => {
+                    self.enqueue(header, true, Body::copied(&bytes[done..]));
+                    self.flush(memory, sink)?;
+                    break;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn enqueue(&mut self, header: &Header, begun: bool, body: Body) {
+        self.outbox.push_back(Frame {
+            header: *header,
+            begun,
+            body,
+        });
+    }
+
+    /// Writes what waits, a bounded amount of it. When there is no room, the peer is asked to tell.
+    pub(super) fn flush(
+        &mut self,
+        memory: &SharedMemory,
+        sink: &mut impl Sink,
+    ) -> Result<bool, Corrupt> {
+        let mut any = false;
+        for _ in 0..TURN_FRAMES_MAX {
+            let Some(frame) = self.outbox.front_mut() else {
+                break;
+            };
+            let bytes = frame.body.peek(sink);
+            let pushed = if frame.begun {
+                self.producer.push(memory, MORE, &[], bytes)?
+            } else {
+                push_head(&mut self.producer, memory, &frame.header, bytes)?
+            };
+            let Some(count) = pushed else {
+                if self.producer.want(memory)? {
+                    continue;
+                }
+                break;
+            };
+            any = true;
+            frame.begun = true;
+            frame.body.advance(count, self.peer, sink);
+            if frame.body.remaining() == 0 {
+                self.outbox.pop_front();
+            }
+        }
+        Ok(any)
+    }
+
+    /// Tells the peer that nothing of it is read any more, if there is room to say so.
+    pub(super) fn hang_up(&mut self, memory: &SharedMemory) {
+        if self.outbox.front().is_none_or(|frame| !frame.begun) {
+            // A peer that breaks the rules may have broken this ring too.
+            let _ = self.producer.push(memory, HANG_UP, &[], &[]);
+        }
+    }
+
+    /// Nothing more will be written.
+    pub(super) fn give_up(&mut self, sink: &mut impl Sink) {
+        for frame in std::mem::take(&mut self.outbox) {
+            frame.body.give_up(self.peer, sink);
+        }
+    }
+
+    /// Reads what has arrived, a bounded amount of it. Gives whether there was anything, and whether
+    /// the peer waits for the room that this made.
+    pub(super) fn receive(
+        &mut self,
+        memory: &SharedMemory,
+        rules: &Rules,
+        sink: &mut impl Sink,
+    ) -> (Result<bool, Lost>, bool) {
+        let (mut any, mut wanted) = (false, false);
+        for _ in 0..TURN_FRAMES_MAX {
+            let record = match self.consumer.peek(memory) {
+                Ok(None) => break,
+                Ok(Some(record)) => record,
+                Err(corrupt) => return (Err(Lost::Wire(corrupt.to_string())), wanted),
+            };
+            any = true;
+            let taken = self.take(memory, record, rules, sink);
+            self.consumer.pop(record);
+            if self.consumer.owes_room() {
+                wanted |= self.consumer.publish(memory);
+            }
+            if let Err(why) = taken {
+                return (Err(why), wanted);
+            }
+        }
+        if any {
+            wanted |= self.consumer.publish(memory);
+        }
+        (Ok(any), wanted)
+    }
+
+    /// Whether something has arrived that was not read.
+    pub(super) fn has_news(&mut self, memory: &SharedMemory) -> bool {
+        !matches!(self.consumer.peek(memory), Ok(None))
+    }
+
+    /// Whether something waits to be written, and there is room for it.
+    pub(super) fn has_room(&mut self, memory: &SharedMemory) -> bool {
+        self.has_unsent() && !matches!(self.producer.want(memory), Ok(false))
+    }
+
+    /// Whether the peer has taken back an announcement that we have not heard of.
+    pub(super) fn takes_back(&self, memory: &SharedMemory) -> bool {
+        self.consumer.withdrawn(memory) != self.withdrawn
+    }
+
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.inbox.is_between_frames()
+    }
+
+    fn take(
+        &mut self,
+        memory: &SharedMemory,
+        record: Record,
+        rules: &Rules,
+        sink: &mut impl Sink,
+    ) -> Result<(), Lost> {
+        let (mut at, mut left) = (record.at, record.length);
+        if record.kind == HANG_UP {
+            let text = "the peer does not understand what this rank has sent, and reads no more";
+            return Err(Lost::Broken(text.into()));
+        }
+        if record.kind != MORE {
+            let length = match record.kind {
+                SHORT => SHORT_HEADER_BYTES,
+                LONG => HEADER_BYTES,
+                other => return Err(Lost::Wire(format!("a record of unknown kind {other}"))),
+            };
+            if left < length || !self.inbox.is_between_frames() {
+                return Err(Lost::Wire("a header where there cannot be one".into()));
+            }
+            let mut head = [0; HEADER_BYTES];
+            memory.read(at, &mut head[..length]);
+            (at, left) = (at + length, left - length);
+            let header = Header::decode(&head).map_err(|error| Lost::Wire(error.to_string()))?;
+            if header.kind == Kind::Withdrawn {
+                self.withdrawn = self.withdrawn.wrapping_add(1);
+            }
+            self.inbox.begin(&header, rules, sink)?;
+            if self.inbox.finished {
+                return Err(Lost::Closed);
+            }
+        }
+        if left as u64 > self.inbox.missing() {
+            return Err(Lost::Wire("more payload than was announced".into()));
+        }
+        while left > 0 {
+            let space = self.inbox.space(sink);
+            let count = if space.is_empty() {
+                left
+            } else {
+                let count = space.len().min(left);
+                memory.read(at, &mut space[..count]);
+                count
+            };
+            (at, left) = (at + count, left - count);
+            self.inbox.advance(count, rules, sink);
+        }
+        Ok(())
+    }
+}
+
+fn push_head(
+    producer: &mut Producer,
+    memory: &SharedMemory,
+    header: &Header,
+    bytes: &[u8],
+) -> Result<Option<usize>, Corrupt> {
+    let head = header.encode();
+    if header.token == 0 && header.place == 0 {
+        producer.push(memory, SHORT, &head[..SHORT_HEADER_BYTES], bytes)
+    } else {
+        producer.push(memory, LONG, &head, bytes)
+    }
+}

@@ -1,0 +1,162 @@
+//! The protocols of shared memory under every interleaving, and every order of memory that the processor
+//! may choose, as far as the model checker `loom` knows them.
+
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicU32, Ordering, fence};
+use loom::thread;
+
+use phalanx::base::bell;
+use phalanx::base::ring::{Consumer, Place, Producer, RING_HEADER_BYTES};
+use phalanx::base::words::{LINE_BYTES, Words};
+
+/// Shared memory in which the checker sees every access. Bytes are read and written as relaxed words.
+struct Model(Vec<AtomicU32>);
+
+impl Model {
+    fn new(bytes: usize) -> Arc<Self> {
+        Arc::new(Self((0..bytes / 4).map(|_| AtomicU32::new(0)).collect()))
+    }
+}
+
+impl Words for Model {
+    fn load(&self, at: usize, order: Ordering) -> u32 {
+        self.0[at / 4].load(order)
+    }
+    fn store(&self, at: usize, value: u32, order: Ordering) {
+        self.0[at / 4].store(value, order);
+    }
+    fn swap(&self, at: usize, value: u32) -> u32 {
+        self.0[at / 4].swap(value, Ordering::SeqCst)
+    }
+    fn set_bits(&self, at: usize, bits: u32) -> u32 {
+        self.0[at / 4].fetch_or(bits, Ordering::SeqCst)
+    }
+    fn clear_bits(&self, at: usize, bits: u32) -> u32 {
+        self.0[at / 4].fetch_and(!bits, Ordering::SeqCst)
+    }
+    fn add(&self, at: usize, value: u32) -> u32 {
+        self.0[at / 4].fetch_add(value, Ordering::SeqCst)
+    }
+    fn fence(&self) {
+        fence(Ordering::SeqCst);
+    }
+    fn read(&self, at: usize, into: &mut [u8]) {
+        for (index, bytes) in into.chunks_mut(4).enumerate() {
+            let word = self.load(at + 4 * index, Ordering::Relaxed).to_ne_bytes();
+            bytes.copy_from_slice(&word[..bytes.len()]);
+        }
+    }
+    fn write(&self, at: usize, from: &[u8]) {
+        for (index, bytes) in from.chunks(4).enumerate() {
+            let mut word = [0; 4];
+            word[..bytes.len()].copy_from_slice(bytes);
+            self.store(at + 4 * index, u32::from_ne_bytes(word), Ordering::Relaxed);
+        }
+    }
+}
+
+const RING_BYTES: usize = RING_HEADER_BYTES + 16 * LINE_BYTES;
+
+fn read(consumer: &mut Consumer, words: &Model) -> Option<u32> {
+    let record = consumer.peek(words).expect("sound")?;
+    let mut bytes = [0; 4];
+    words.read(record.at, &mut bytes);
+    consumer.pop(record);
+    Some(u32::from_ne_bytes(bytes))
+}
+
+#[test]
+fn what_is_read_from_a_ring_is_what_was_written() {
+    loom::model(|| {
+        let words = Model::new(RING_BYTES);
+        let place = Place::new(0, RING_BYTES);
+        let theirs = Arc::clone(&words);
+        let writer = thread::spawn(move || {
+            let mut producer = Producer::new(place);
+            for value in [7_u32, 8] {
+                let pushed = producer.push(&*theirs, 1, &value.to_ne_bytes(), &[]);
+                assert_eq!(pushed, Ok(Some(0)));
+            }
+        });
+        let mut consumer = Consumer::new(place);
+        let mut seen: Vec<u32> = (0..2).filter_map(|_| read(&mut consumer, &words)).collect();
+        writer.join().expect("writes");
+        seen.extend(std::iter::from_fn(|| read(&mut consumer, &words)));
+        assert_eq!(seen, [7, 8]);
+    });
+}
+
+#[test]
+fn a_producer_without_room_is_told_when_there_is_some() {
+    loom::model(|| {
+        let words = Model::new(RING_BYTES);
+        let place = Place::new(0, RING_BYTES);
+        let (mut producer, mut consumer) = (Producer::new(place), Consumer::new(place));
+        while producer.push(&*words, 1, &[1; 4], &[]) == Ok(Some(0)) {}
+        let theirs = Arc::clone(&words);
+        let reader = thread::spawn(move || {
+            read(&mut consumer, &theirs).expect("it is full");
+            consumer.publish(&*theirs)
+        });
+        let sees_room = producer.want(&*words).expect("sound");
+        let told = reader.join().expect("reads");
+        assert!(sees_room || told, "it would wait for ever");
+        assert_eq!(producer.push(&*words, 1, &[2; 4], &[]), Ok(Some(0)));
+    });
+}
+
+/// Places for the sleeper: its parking word and doorbell, each on a line of its own, behind the ring.
+const PARK: usize = RING_BYTES;
+const BELL: usize = RING_BYTES + LINE_BYTES;
+const BIT: u32 = 2;
+
+/// A reader that listens to its bell only: sends and sleeps overlap.
+#[test]
+fn who_sleeps_is_woken_or_has_seen_the_bell() {
+    loom::model(|| {
+        let words = Model::new(RING_BYTES + 2 * LINE_BYTES);
+        let place = Place::new(0, RING_BYTES);
+        let theirs = Arc::clone(&words);
+        let sender = thread::spawn(move || {
+            let mut producer = Producer::new(place);
+            producer
+                .push(&*theirs, 1, &[1; 4], &[])
+                .expect("sound")
+                .expect("room");
+            bell::notify(&*theirs, BELL, BIT, PARK)
+        });
+        bell::lie_down(&*words, PARK);
+        let sleeps = bell::rung(&*words, BELL) == 0;
+        let woken = sender.join().expect("sends");
+        assert!(!sleeps || woken, "it would sleep for ever");
+    });
+}
+
+/// A reader whose bit is set, because it looks at the ring anyway, and who now goes to sleep.
+#[test]
+fn who_stops_looking_at_a_ring_misses_nothing() {
+    loom::model(|| {
+        let words = Model::new(RING_BYTES + 2 * LINE_BYTES);
+        let place = Place::new(0, RING_BYTES);
+        words.store(BELL, BIT, Ordering::Relaxed);
+        let theirs = Arc::clone(&words);
+        let sender = thread::spawn(move || {
+            let mut producer = Producer::new(place);
+            producer
+                .push(&*theirs, 1, &[1; 4], &[])
+                .expect("sound")
+                .expect("room");
+            bell::notify(&*theirs, BELL, BIT, PARK)
+        });
+        let mut consumer = Consumer::new(place);
+        bell::silence(&*words, BELL, BIT);
+        let mut awake = consumer.peek(&*words).expect("sound").is_some();
+        if !awake {
+            bell::lie_down(&*words, PARK);
+            awake = bell::rung(&*words, BELL) != 0;
+        }
+        let woken = sender.join().expect("sends");
+        assert!(awake || woken, "it would sleep for ever");
+        assert!(consumer.peek(&*words).expect("sound").is_some());
+    });
+}
