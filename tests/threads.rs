@@ -72,7 +72,7 @@ fn a_communicator_can_be_shared_sent_and_cloned() {
 #[test]
 fn an_error_of_an_exchange_names_the_call_that_the_program_made() {
     let here = file!();
-    phalanx::threads(1, |world| {
+    threads(1, |world| {
         let mut real = [0.0_f64];
         let error = world
             .sendrecv_into(&[1_u64], 0, 0, &mut real, 0, 0)
