@@ -211,6 +211,7 @@ fn sample(time: Duration, mut batch: impl FnMut() -> usize) -> Option<f64> {
 }
 
 /// Ties this thread to the core that is the `index`-th of those that may be used. Whether there is one.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 fn pin(index: usize) -> bool {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
     let Ok(allowed) = sched_getaffinity(None) else {
@@ -223,6 +224,12 @@ fn pin(index: usize) -> bool {
     let mut only = CpuSet::new();
     only.set(core);
     sched_setaffinity(None, &only).is_ok()
+}
+
+/// Here nothing ties threads to cores.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const fn pin(_index: usize) -> bool {
+    false
 }
 
 /// Runs `ours` and `theirs` on two threads, each with a core of its own where there are two.
