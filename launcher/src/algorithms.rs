@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use clap::Args;
-use phalanx::schedule::{Algorithm, Choice, Kind, Selection};
+use phalanx::schedule::{Algorithm, Choice, Kind, SHARED_MEMORY, Selection};
 
 use crate::exit;
 use crate::job::{self, Refusal};
@@ -56,6 +56,13 @@ fn describe(selection: &Selection, kind: Kind, ranks: usize) -> String {
         write!(text, "; length of {measure}").expect("memory");
     }
     text.push('\n');
+    let shared = selection.shares_up_to(kind);
+    if let Some(most) = shared {
+        let lengths = Choice::lengths_between(0, most);
+        text.push_str("  in the world, when all its processes share memory:\n");
+        writeln!(text, "    {lengths:20} {SHARED_MEMORY:21} fewest sleeps").expect("memory");
+        text.push_str("  otherwise:\n");
+    }
     let choices = selection.choices(kind, true, ranks);
     table(&mut text, &choices);
     let ordered = selection.choices(kind, false, ranks);
@@ -77,6 +84,14 @@ fn describe(selection: &Selection, kind: Kind, ranks: usize) -> String {
         };
         let force = format!("{kind}={}", algorithm.name);
         writeln!(text, "    {force:42} {}{note}", algorithm.summary).expect("memory");
+    }
+    if Selection::default().shares_up_to(kind).is_some() {
+        let force = format!("{kind}={SHARED_MEMORY}");
+        writeln!(
+            text,
+            "    {force:42} processes meet in shared memory, combine in rank order"
+        )
+        .expect("memory");
     }
     text
 }
@@ -114,18 +129,27 @@ mod tests {
     #[test]
     fn choices_come_with_lengths_and_reasons() {
         let text = describe(&Selection::default(), Kind::Allreduce, 4);
-        assert!(text.starts_with("allreduce, 4 ranks; length of the message\n    <= 32 KiB"));
+        assert!(text.starts_with("allreduce, 4 ranks; length of the message\n  in the world, "));
         assert!(
             text.contains(">= 4 MiB             ring                  few ranks"),
             "{text}"
         );
+        assert!(
+            text.contains("    any                  shared_memory  ")
+                && text.contains("otherwise:\n    <= 32 KiB "),
+            "{text}"
+        );
+        assert!(text.contains("allreduce=shared_memory "), "{text}");
         assert!(text.contains("not commutative:\n    <= 32 KiB "), "{text}");
         assert!(text.contains("dual_root"), "{text}");
         let barrier = describe(&Selection::default(), Kind::Barrier, 4);
-        assert!(
-            barrier.starts_with("barrier, 4 ranks\n    any  "),
-            "{barrier}"
-        );
+        assert!(barrier.contains("otherwise:\n    any  "), "{barrier}");
         assert!(!barrier.contains("commutative"), "{barrier}");
+        let scan = describe(&Selection::default(), Kind::Scan, 4);
+        assert!(!scan.contains(SHARED_MEMORY), "{scan}");
+        let forced = Selection::force("barrier=flat").expect("valid");
+        let forced = describe(&forced, Kind::Barrier, 4);
+        assert!(!forced.contains("otherwise"), "{forced}");
+        assert!(forced.contains("barrier=shared_memory "), "{forced}");
     }
 }

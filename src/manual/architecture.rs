@@ -26,7 +26,7 @@
 //! | 3     | `runtime`   | joins engine and transports behind one lock; waits; executes schedules        |
 //! | 2     | `engine`    | pure: matching, eager messages and announced ones, credit, who is gone        |
 //! | 2     | `schedule`  | pure: collectives as data, one algorithm in a file, the table that picks one  |
-//! | 2     | `transport` | frames to and from peers: own, threads, Unix sockets, TCP                     |
+//! | 2     | `transport` | frames to and from peers: own, threads, shared memory, Unix sockets, TCP      |
 //! | 2     | `sys`, `pod` | system calls; elements as bytes, operators                                   |
 //! | 1     | `wire`      | pure: frame headers, handshake, control messages                              |
 //! | 0     | `base`      | identifiers                                                                   |
@@ -42,14 +42,14 @@
 //! 1. [`send`](crate::Communicator::send) asks the engine, which gives a header and says whether the
 //!    payload may follow at once (*eager*) or must be announced first. Eager is what fits the limit of the
 //!    link (64 KiB between processes, 8 KiB between threads) and the credit that the receiver has given.
-//! 2. The transport writes header and payload to the peer's connection, which it opens at the first frame.
-//!    What the socket does not take is queued; memory of an announced message is lent, not copied.
+//! 2. The transport writes header and payload to the peer's ring in shared memory, or to its connection, which it
+//!    opens at the first frame. What is not taken at once is queued; memory of an announced message is lent, not copied.
 //! 3. At the receiver, the header goes to its engine, which looks for a posted receive with the same
 //!    communicator, source and tag (by hash: the cost does not grow with the number of waiting messages).
 //!    If there is one, the payload is read straight into its buffer; if not, an eager payload is kept,
 //!    within the credit, and an announced one waits at the sender.
-//! 4. Between threads of one process an announced message is copied once, by the receiver, straight out of
-//!    the sender's buffer.
+//! 4. Between threads of one process, and between processes that share memory where the kernel allows it, an
+//!    announced message is copied once, by the receiver, straight out of the sender's buffer.
 //!
 //! Messages from one rank to another in one communicator are matched in the order in which they were sent
 //! (MPI's non-overtaking rule), whatever their lengths.
@@ -59,7 +59,8 @@
 //! A pure function builds a schedule for this rank: a small graph of sends, receives, reductions and
 //! copies. Blocking and nonblocking forms execute the same schedule. Every frame of it carries a signature
 //! of the call (operation, root, operator, element type, length where it must be equal): ranks that call
-//! different things learn it from the first frame that arrives, see [`failures`](super::failures).
+//! different things learn it from the first frame that arrives, see [`failures`](super::failures). Ranks that share
+//! memory do some collectives of the world without frames, see [`transports`](super::transports#shared-memory).
 //!
 //! # Who makes progress
 //!

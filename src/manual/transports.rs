@@ -1,21 +1,35 @@
 //! How ranks are connected, and what differs between the ways.
 //!
-//! | between                | transport    | longest message sent at once | longer messages                       |
-//! |------------------------|--------------|------------------------------|---------------------------------------|
-//! | a rank and itself      | own          | 64 KiB; among threads 8 KiB  | one copy, from buffer to buffer       |
-//! | threads of one process | threads      | 8 KiB                        | one copy, from buffer to buffer       |
-//! | processes of one host  | Unix sockets | 64 KiB                       | announced, then straight into place   |
-//! | processes of two hosts | TCP          | 64 KiB                       | announced, then straight into place   |
+//! | between                | transport     | longest message sent at once | longer messages                       |
+//! |------------------------|---------------|------------------------------|---------------------------------------|
+//! | a rank and itself      | own           | 64 KiB; among threads 8 KiB  | one copy, from buffer to buffer       |
+//! | threads of one process | threads       | 8 KiB                        | one copy, from buffer to buffer       |
+//! | processes of one host  | shared memory | 64 KiB                       | one copy, out of the sender's memory  |
+//! | processes of one host  | Unix sockets  | 64 KiB                       | announced, then straight into place   |
+//! | processes of two hosts | TCP           | 64 KiB                       | announced, then straight into place   |
 //!
-//! `phalanx run --transport auto` (the default) chooses by this table. `--transport unix` insists on
-//! Unix sockets; `--transport tcp` uses TCP within a host too, over the loopback interface, which is for
+//! `phalanx run --transport auto` (the default) takes shared memory when all ranks are on one host, and Unix
+//! sockets, with one line that says so, when it cannot be had. `--transport shm` and `--transport unix` insist
+//! on one of them; `--transport tcp` uses TCP within a host too, over the loopback interface, which is for
 //! tests and comparisons. `phalanx run --as threads` makes the ranks threads, whatever the program, as long
 //! as it begins with [`run`](crate::run). What is sent, and what arrives, is the same everywhere; only
 //! times differ. Every transport passes one suite of tests.
 //!
+//! # Shared memory
+//!
+//! The daemon makes one piece of memory for all its ranks (a sealed memfd on Linux), which they inherit; nothing is
+//! left in a file system. It holds a ring for each ordered pair; rings that nobody uses cost nothing. At most
+//! [`LOCAL_RANKS_MAX`](crate::limits::LOCAL_RANKS_MAX) ranks share memory. A message above 64 KiB is copied once, by its
+//! receiver, out of the sender's memory (`process_vm_readv`), if the kernel allows that; if it does not, or with
+//! `PHALANX_SINGLE_COPY=0`, it streams through the ring.
+//!
+//! Barrier, bcast, reduce, allreduce and allgather of the world do not send messages here: ranks put in their parts
+//! and whoever runs combines them, in the order of the ranks (`phalanx algorithms` calls that `shared_memory`). Other
+//! collectives, and all those of derived communicators, execute a schedule.
+//!
 //! # Connections
 //!
-//! Two ranks connect when the first frame goes from one to the other, and stay connected to the end: a rank
+//! Sockets connect two ranks when the first frame goes from one to the other, until the end: a rank
 //! that speaks to six neighbours has six connections, however large the job is. When both open one at
 //! the same moment, exactly one stays. An attempt that gets no answer is repeated, with pauses of 1 to
 //! 200 ms; when a connection fails for good, operations with that peer fail with
@@ -23,7 +37,7 @@
 //!
 //! # Who may connect
 //!
-//! Every connection begins with a handshake in which each side proves that it knows the 32-byte secret of
+//! Shared memory is inherited, and open to nobody else. Every connection begins with a handshake in which each side proves that it knows the 32-byte secret of
 //! the job, before anything else is read. At most 1 KiB is read from a stranger, within two seconds; the only answer
 //! it can get is that it speaks another version. The secret comes from the launcher through an inherited descriptor; it is never in a command line or
 //! in the environment. On Linux Unix sockets have abstract names, which leave no file behind, and the user of

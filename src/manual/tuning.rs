@@ -17,9 +17,10 @@
 //!
 //! # Waiting
 //!
-//! A waiting rank polls, then offers its core to others a few times, then sleeps in the operating system. With
-//! a core for every rank of the host it polls for 100 microseconds and offers twice; with more ranks than cores
-//! it does not poll and offers eight times. `PHALANX_SPIN_MICROS` and `PHALANX_YIELDS` change that: more polling
+//! A waiting rank polls, then offers its core to others a few times, then sleeps until something arrives. With
+//! a core for every rank it polls for 100 microseconds and offers twice; otherwise it does not poll and offers
+//! eight times. Ranks that share memory count how many of them are awake, others how many there are on the host.
+//! `PHALANX_SPIN_MICROS` and `PHALANX_YIELDS` change both cases: more polling
 //! helps when ranks wait for tens of microseconds and nothing else needs the cores; less helps when other
 //! programs share the machine.
 //!
@@ -42,6 +43,7 @@
 //! |-----------------------|---------|------------------------|---------------------------------------------------|
 //! | `PHALANX_SPIN_MICROS` | µs      | 100, or 0 (see above)  | how long a waiting rank polls                     |
 //! | `PHALANX_YIELDS`      | times   | 2, or 8 (see above)    | how often it offers its core before it sleeps     |
+//! | `PHALANX_SINGLE_COPY` | 0 or 1  | 1                      | one copy of long messages through shared memory   |
 //! | `PHALANX_TIMEOUT`     | seconds | none                   | limit for every blocking call                     |
 //! | `PHALANX_ALGORITHMS`  | list    | none                   | algorithms of collectives                         |
 //! | `PHALANX_THREADS`     | ranks   | 1                      | ranks as threads when there is no launcher        |

@@ -130,8 +130,10 @@ pub enum SelectionError {
 use defaults::shared_bytes_max;
 
 fn names(kind: Kind) -> String {
+    let shared = shared_bytes_max(kind, false).map(|_| SHARED_MEMORY);
     Algorithm::of(kind)
         .map(|algorithm| algorithm.name)
+        .chain(shared)
         .collect::<Vec<_>>()
         .join(", ")
 }
@@ -188,13 +190,23 @@ impl Selection {
     /// Whether the ranks should meet in shared memory, if all of them share it, instead of executing a
     /// schedule.
     pub fn shares(&self, operation: &Operation<'_>, size: usize, element_bytes: usize) -> bool {
-        let kind = operation.kind();
-        if self.forced[kind as usize].is_some() || !self.rules.is_empty() {
-            return false;
-        }
-        let most = shared_bytes_max(kind, self.crowded);
         let bytes = operation.message_bytes(size, element_bytes);
-        most.is_some_and(|most| self.shared[kind as usize] || bytes <= most)
+        self.shares_up_to(operation.kind())
+            .is_some_and(|most| bytes <= most)
+    }
+
+    /// The longest message for which ranks should meet in shared memory, if all of them share it; `None`
+    /// when they should not, or cannot.
+    pub fn shares_up_to(&self, kind: Kind) -> Option<usize> {
+        if self.forced[kind as usize].is_some() || !self.rules.is_empty() {
+            return None;
+        }
+        let most = shared_bytes_max(kind, self.crowded)?;
+        Some(if self.shared[kind as usize] {
+            usize::MAX
+        } else {
+            most
+        })
     }
 
     /// The algorithm for this case.

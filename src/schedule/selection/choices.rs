@@ -22,6 +22,11 @@ pub struct Choice {
 impl Choice {
     /// The range of lengths in words, as in `> 32 KiB, < 4 MiB`.
     pub fn lengths(&self) -> impl fmt::Display {
+        Self::lengths_between(self.bytes_min, self.bytes_max)
+    }
+
+    /// A range of lengths in words.
+    pub fn lengths_between(bytes_min: usize, bytes_max: usize) -> impl fmt::Display {
         struct Lengths(usize, usize);
         impl fmt::Display for Lengths {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,7 +47,7 @@ impl Choice {
                 }
             }
         }
-        Lengths(self.bytes_min, self.bytes_max)
+        Lengths(bytes_min, bytes_max)
     }
 }
 
