@@ -26,6 +26,9 @@ pub const SHM_MISSES_MAX: u32 = 2000;
 /// Bytes of a result that one rank makes at a time when ranks meet in shared memory.
 pub const MEETING_PIECE_BYTES: usize = 8 * 1024;
 
+/// Shortest time between two moves of a rank to another processor.
+pub const STEP_ASIDE_MICROS_MIN: u64 = 1_000;
+
 /// Longest sleep of a rank in shared memory before it looks whether its launcher is still there.
 pub const SHARED_SLEEP_MILLIS_MAX: u64 = 1_000;
 

@@ -127,6 +127,7 @@ impl Station {
                     self.lock()
                 }
                 Stage::Yield => {
+                    core.fabric.step_aside(now);
                     drop(core);
                     std::thread::yield_now();
                     self.lock()
@@ -137,7 +138,9 @@ impl Station {
                         core.watch_awaited();
                     }
                     let until = sleep_until(&core, deadline, now, waited);
-                    self.park(core, until)
+                    let mut core = self.park(core, until);
+                    core.fabric.step_aside(Instant::now());
+                    core
                 }
             };
         }

@@ -4,5 +4,6 @@
 pub mod descriptor;
 pub mod peer_memory;
 pub mod process;
+pub mod processor;
 pub mod shared_memory;
 pub mod socket;

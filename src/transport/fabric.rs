@@ -296,6 +296,14 @@ impl Fabric {
         }
     }
 
+    /// To be called now and then while this rank waits: it leaves its processor when another rank of the
+    /// host runs there and there are enough for all.
+    pub fn step_aside(&mut self, now: Instant) {
+        if let Links::Shared(shared) = &mut self.links {
+            shared.step_aside(now);
+        }
+    }
+
     /// Whether more ranks of this host are awake than there are cores, where that is known.
     pub fn is_crowded(&self) -> Option<bool> {
         match &self.links {

@@ -27,14 +27,16 @@ mod link;
 mod segment;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::inbox::Rules;
 use super::parcel::Body;
 use super::{Lost, Payload, Sink, traced};
 use crate::base::ids::{Epoch, Peer};
 use crate::base::ring::Corrupt;
-use crate::limits::SHM_MISSES_MAX;
+use crate::limits::{SHM_MISSES_MAX, STEP_ASIDE_MICROS_MIN};
 use crate::sys::peer_memory::{allow_reading_by, read_process};
+use crate::sys::processor;
 use crate::wire::header::{Header, Kind};
 use link::Link;
 pub use segment::Segment;
@@ -73,6 +75,8 @@ pub(super) struct Shared {
     /// Links that every turn looks at: their bits of the doorbell are set.
     active: Vec<usize>,
     single_copy: bool,
+    /// When this rank last left its processor to another one.
+    stepped: Option<Instant>,
     leaving: bool,
     /// Others read it to find out whether they can.
     _token: Box<u64>,
@@ -122,6 +126,7 @@ impl Shared {
             local_of,
             active: Vec::new(),
             single_copy: config.single_copy,
+            stepped: None,
             leaving: false,
             segment,
             _token: token,
@@ -326,6 +331,25 @@ impl Shared {
         link.active = false;
         self.active.retain(|other| *other != local);
         true
+    }
+
+    /// Leaves the processor to another rank that runs there, while there are enough for all: a scheduler
+    /// that puts the two together, as it likes to do with whom it wakes, may leave them there for long.
+    pub(super) fn step_aside(&mut self, now: Instant) {
+        let pause = Duration::from_micros(STEP_ASIDE_MICROS_MIN);
+        if self
+            .stepped
+            .is_some_and(|last| now.saturating_duration_since(last) < pause)
+        {
+            return;
+        }
+        let Some(here) = processor::current() else {
+            return;
+        };
+        if self.segment.is_in_the_way(self.me, here) {
+            self.stepped = Some(now);
+            processor::leave(here);
+        }
     }
 
     /// Before this rank sleeps. `false` when there is something to do after all.

@@ -38,6 +38,8 @@ const AT_AWAKE: usize = 1024;
 const PARK: usize = 0;
 const STATE: usize = 4;
 const CONTROL: usize = 8;
+/// The processor it was last seen on, and one.
+const PROCESSOR: usize = 12;
 const PID: usize = LINE_BYTES;
 const TOKEN: usize = LINE_BYTES + 8;
 const TOKEN_ADDRESS: usize = LINE_BYTES + 16;
@@ -223,6 +225,25 @@ impl Segment {
             .map(|word| self.memory.load(AT_AWAKE + 4 * word, Relaxed).count_ones())
             .sum();
         awake > self.memory.load(AT_CORES, Relaxed)
+    }
+
+    /// Notes which processor a rank runs on. If another one that is awake was last seen there, although
+    /// there are enough for all, one of the two should leave: `true` when it is this one.
+    pub(super) fn is_in_the_way(&self, me: usize, processor: u32) -> bool {
+        let seen = processor.wrapping_add(1);
+        let own = self.berth(me) + PROCESSOR;
+        if self.memory.load(own, Relaxed) != seen {
+            self.memory.store(own, seen, Relaxed);
+        }
+        let awake = |rank: usize| {
+            let word = self.memory.load(AT_AWAKE + 4 * (rank / 32), Relaxed);
+            word & bit(rank) != 0
+        };
+        // Of two, the one with the higher number leaves.
+        !self.is_crowded()
+            && (0..me).any(|rank| {
+                awake(rank) && self.memory.load(self.berth(rank) + PROCESSOR, Relaxed) == seen
+            })
     }
 
     pub(super) fn set_awake(&self, rank: usize, awake: bool) {
