@@ -26,6 +26,9 @@ pub const SHM_MISSES_MAX: u32 = 2000;
 /// Bytes of a result that one rank makes at a time when ranks meet in shared memory.
 pub const MEETING_PIECE_BYTES: usize = 8 * 1024;
 
+/// Up to so many ranks that meet with short contributions each make the result for themselves.
+pub const MEETING_ALONE_RANKS_MAX: usize = 8;
+
 /// Shortest time between two moves of a rank to another processor.
 pub const STEP_ASIDE_MICROS_MIN: u64 = 1_000;
 

@@ -105,11 +105,16 @@ impl Station {
     ) -> Option<R> {
         let mut core = self.lock();
         let mut idle = Idle::default();
+        let mut now = Instant::now();
+        let mut looks = 0_u32;
         loop {
             if let Some(result) = ready(&mut core) {
                 return Some(result);
             }
-            let now = Instant::now();
+            looks = looks.wrapping_add(1);
+            if looks % LOOKS_PER_CLOCK == 0 || !idle.spins {
+                now = Instant::now();
+            }
             if deadline.is_some_and(|deadline| now >= deadline) {
                 return None;
             }
@@ -219,6 +224,9 @@ fn sleep_until(
 /// have been put on the same core, and would otherwise run only when polling ends.
 const OFFER_AFTER: Duration = Duration::from_micros(5);
 
+/// While a rank spins it looks so often between two readings of the clock.
+const LOOKS_PER_CLOCK: u32 = 8;
+
 enum Stage {
     Spin,
     Yield,
@@ -231,6 +239,8 @@ struct Idle {
     /// When the core was last offered while polling.
     offered: Option<Instant>,
     yields: u32,
+    /// The last stage was spinning.
+    spins: bool,
 }
 
 impl Idle {
@@ -239,6 +249,12 @@ impl Idle {
     }
 
     fn next(&mut self, now: Instant, stages: &Stages) -> Stage {
+        let stage = self.stage(now, stages);
+        self.spins = matches!(stage, Stage::Spin);
+        stage
+    }
+
+    fn stage(&mut self, now: Instant, stages: &Stages) -> Stage {
         let since = *self.since.get_or_insert(now);
         let waited = now.saturating_duration_since(since);
         if waited < stages.spin {

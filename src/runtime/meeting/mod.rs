@@ -15,9 +15,10 @@ use super::progress::Core;
 use super::state::CollectiveKey;
 use crate::base::ids::{Context, Peer};
 use crate::engine::Mismatch;
+use crate::limits::MEETING_ALONE_RANKS_MAX;
 use crate::limits::MEETING_PIECE_BYTES;
 pub(crate) use crate::transport::SLOT_BYTES;
-use crate::transport::{Area, CELLS, LastCall};
+use crate::transport::{Area, CELLS, LastCall, SHORT_BYTES};
 use work::Work;
 
 /// What the ranks do when they meet.
@@ -44,6 +45,9 @@ pub(crate) struct Meeting {
     /// Number of the first cell.
     first: u32,
     cells: u32,
+    /// Every rank makes the result for itself, as soon as all have arrived: the shortest way for few ranks
+    /// and short contributions.
+    alone: bool,
     /// Cells that this rank has put its part into.
     entered: u32,
     /// Cells that this rank is done with.
@@ -57,6 +61,7 @@ pub(crate) struct Meeting {
 struct Abandoned {
     number: u32,
     form: Form,
+    alone: bool,
     pieces: u32,
 }
 
@@ -112,12 +117,14 @@ impl Meeting {
     /// Whether what is waited for in the oldest cell has happened.
     fn is_ready(&self, area: &Area) -> bool {
         let number = self.first.wrapping_add(self.left);
-        is_ready(area, self.form, number, self.pieces(self.left))
+        is_ready(area, self.form, self.alone, number, self.pieces(self.left))
     }
 }
 
-fn is_ready(area: &Area, form: Form, number: u32, pieces: u32) -> bool {
+fn is_ready(area: &Area, form: Form, alone: bool, number: u32, pieces: u32) -> bool {
     match form {
+        Form::Barrier | Form::Allreduce if alone => area.is_full(number),
+        Form::Allreduce if pieces == 1 => area.is_finished(number, 1),
         Form::Barrier | Form::Bcast { .. } => area.is_finished(number, pieces),
         Form::Allreduce | Form::Reduce { .. } | Form::Allgather => area.is_full(number),
     }
@@ -156,6 +163,7 @@ impl Core {
             chunk,
             first: meetings.next,
             cells,
+            alone: block <= SHORT_BYTES && meetings.area.ranks() <= MEETING_ALONE_RANKS_MAX,
             entered: 0,
             left: 0,
             disputed: false,
@@ -197,7 +205,7 @@ impl Core {
         if let Some(meetings) = &mut self.meetings {
             let area = &meetings.area;
             meetings.abandoned.retain(|cell| {
-                let over = is_ready(area, cell.form, cell.number, cell.pieces);
+                let over = is_ready(area, cell.form, cell.alone, cell.number, cell.pieces);
                 if over {
                     area.leave(cell.number);
                 }
@@ -251,6 +259,7 @@ impl Core {
         let number = meeting.first.wrapping_add(meeting.left);
         let pieces = meeting.pieces(meeting.left);
         meeting.form == Form::Allreduce
+            && pieces > 1
             && !meetings.area.has_unclaimed(number, pieces)
             && !meetings.area.is_finished(number, pieces)
     }
@@ -362,6 +371,7 @@ impl Core {
         meetings.abandoned.extend(open.map(|index| Abandoned {
             number: meeting.first.wrapping_add(index),
             form: meeting.form,
+            alone: meeting.alone,
             pieces: meeting.pieces(index),
         }));
     }

@@ -6,12 +6,14 @@
 //! `number % CELLS`, for the `number / CELLS`-th time:
 //!
 //! ```text
+//! in one line, which changes hands a few times for each meeting:
 //! turn       how often the cell has been used; it is open when that is the meeting's turn
 //! arrived    ranks that have put in their contribution
 //! claimed    pieces of the result that somebody makes or has made
 //! finished   pieces that are made; all of them: the result is there
 //! left       ranks that need nothing of it any more; the last one opens the cell for its next use
 //! sleepers   whether somebody sleeps who waits for a change here
+//!
 //! slots      for each rank, and for the result: signature and a short payload in one line, or a long one
 //! ```
 //!
@@ -40,17 +42,17 @@ pub(crate) const CELLS: u32 = 4;
 pub(crate) const SLOT_BYTES: usize = 64 * 1024;
 
 /// Payloads up to this length share a line with the signature.
-const SHORT_BYTES: usize = LINE_BYTES - 8;
+pub(crate) const SHORT_BYTES: usize = LINE_BYTES - 8;
 /// Slots lie so far apart: not a power of two, which would crowd all of them into a few lines of a cache.
 const SLOT_STRIDE: usize = SLOT_BYTES + LINE_BYTES;
 
 const TURN: usize = 0;
 const SLEEPERS: usize = 4;
-const ARRIVED: usize = LINE_BYTES;
-const CLAIMED: usize = 2 * LINE_BYTES;
-const FINISHED: usize = 3 * LINE_BYTES;
-const LEFT: usize = 4 * LINE_BYTES;
-const SHORT_SLOTS: usize = 5 * LINE_BYTES;
+const ARRIVED: usize = 8;
+const CLAIMED: usize = 12;
+const FINISHED: usize = 16;
+const LEFT: usize = 20;
+const SHORT_SLOTS: usize = LINE_BYTES;
 const PAGE_BYTES: usize = 4096;
 
 const fn long_slots(ranks: usize) -> usize {
@@ -199,9 +201,10 @@ impl Area {
         self.load(number, CLAIMED) < pieces
     }
 
-    /// A piece of the result that nobody makes yet, if there is one.
+    /// A piece of the result that nobody makes yet, if there is one. A result of one piece is made by the
+    /// last to arrive, unasked.
     pub(crate) fn claim(&self, number: u32, pieces: u32) -> Option<u32> {
-        if self.load(number, CLAIMED) >= pieces {
+        if pieces <= 1 || self.load(number, CLAIMED) >= pieces {
             return None;
         }
         let piece = self.segment.memory().add(self.cell(number) + CLAIMED, 1);
