@@ -55,6 +55,7 @@ pub(crate) fn threads(n: usize, config: &Config) -> Result<Vec<Arc<Runtime>>, St
                 me: Peer(rank as u32),
                 size,
                 nodes: Arc::clone(&nodes),
+                crowded: n > cores(),
             };
             let engine = Engine::new(engine_config(&identity, Epoch(0), route));
             let state = State::new(identity.me, size, engine, exposures.of(rank));
@@ -84,6 +85,7 @@ fn launched(config: &Config, number: &str) -> Result<Arc<Runtime>, String> {
         me: Peer(welcome.rank),
         size: welcome.size,
         nodes: Arc::new(welcome.nodes.clone()),
+        crowded: welcome.crowded,
     };
     let (mut fabric, waiter) = match welcome.shared {
         Some(number) => shared_fabric(number, &welcome, config)?,
@@ -308,7 +310,6 @@ fn patience(config: &Config, identity: &Identity) -> Patience {
     let nodes = &identity.nodes.node_of;
     let here = nodes.get(identity.me.index());
     let ranks = nodes.iter().filter(|&node| Some(node) == here).count();
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let stages = |spin: u64, yields: u32| Stages {
         spin: config.spin.unwrap_or_else(|| Duration::from_micros(spin)),
         yields: config.yields.unwrap_or(yields),
@@ -316,8 +317,12 @@ fn patience(config: &Config, identity: &Identity) -> Patience {
     Patience {
         alone: stages(100, 2),
         crowded: stages(0, 8),
-        presumably_crowded: ranks > cores,
+        presumably_crowded: ranks > cores(),
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn one_host(ranks: usize) -> NodeMap {

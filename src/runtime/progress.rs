@@ -59,13 +59,27 @@ impl Core {
             moved |= self.read_control();
         }
         moved |= self.meet();
-        self.settle(now);
+        self.settle();
         moved
     }
 
-    /// Does all that arrivals and calls have led to.
-    pub(crate) fn settle(&mut self, now: Instant) {
+    /// Does all that arrivals and calls have led to. It reads the clock only when something is wrong.
+    pub(crate) fn settle(&mut self) {
         self.perform();
+        while let Some(peer) = self.state.lookups.pop() {
+            if let Some(control) = &mut self.control {
+                control.lookup(peer);
+            }
+        }
+        let quiet = self.state.lost.is_empty()
+            && self.state.disputes.is_quiet()
+            && self.suspects.is_empty();
+        if !quiet {
+            self.settle_troubles(Instant::now());
+        }
+    }
+
+    fn settle_troubles(&mut self, now: Instant) {
         while let Some((peer, why)) = self.state.lost.pop() {
             self.peer_lost(peer, why, now);
             self.perform();
@@ -76,11 +90,6 @@ impl Core {
         }
         if !self.suspects.is_empty() {
             self.judge_suspects(now);
-        }
-        while let Some(peer) = self.state.lookups.pop() {
-            if let Some(control) = &mut self.control {
-                control.lookup(peer);
-            }
         }
     }
 

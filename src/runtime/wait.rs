@@ -71,7 +71,7 @@ impl Station {
     pub(crate) fn act<R>(&self, action: impl FnOnce(&mut Core) -> R) -> R {
         let mut core = self.lock();
         let result = action(&mut core);
-        core.settle(Instant::now());
+        core.settle();
         self.tell(&mut core);
         result
     }
@@ -105,6 +105,9 @@ impl Station {
     ) -> Option<R> {
         let mut core = self.lock();
         let mut idle = Idle::default();
+        if let Some(result) = ready(&mut core) {
+            return Some(result);
+        }
         let mut now = Instant::now();
         let mut looks = 0_u32;
         loop {

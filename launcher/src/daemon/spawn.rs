@@ -64,6 +64,7 @@ impl Spawner {
             size: assignment.size,
             nodes: assignment.nodes.clone(),
             transport: assignment.transport,
+            crowded: is_on_one_host(&assignment) && ranks > cores(),
             shared: segment
                 .as_ref()
                 .map(|segment| segment.descriptor().as_raw_fd()),
@@ -223,21 +224,26 @@ impl Spawner {
     }
 }
 
+fn is_on_one_host(assignment: &Assignment) -> bool {
+    let mut nodes = assignment.nodes.node_of.iter();
+    nodes.all(|node| *node == assignment.node)
+}
+
+/// Processors that ranks may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// Makes the memory that all ranks of the job share when they run on this host. Where it cannot be had,
 /// and was not asked for by name, they use Unix sockets instead, and one line says so.
 fn share_memory(assignment: &mut Assignment, ranks: usize) -> Result<Option<Segment>, Failure> {
     let asked = assignment.transport == TransportChoice::Shm;
-    let here = assignment
-        .nodes
-        .node_of
-        .iter()
-        .all(|node| *node == assignment.node);
+    let here = is_on_one_host(assignment);
     let wanted = asked || (assignment.transport == TransportChoice::Auto && here);
     if !wanted || assignment.threads.is_some() || ranks == 0 {
         return Ok(None);
     }
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    match Segment::create(ranks, cores, std::process::id()) {
+    match Segment::create(ranks, cores(), std::process::id()) {
         Ok(segment) => Ok(Some(segment)),
         Err(error) if asked => Err(Failure {
             missing: false,

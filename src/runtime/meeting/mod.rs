@@ -302,45 +302,41 @@ impl Core {
 
     /// Does all that can be done now for one meeting.
     fn advance_meeting(&mut self, key: CollectiveKey) -> bool {
-        let Some(area) = self.meetings.as_ref().map(|meetings| meetings.area.clone()) else {
-            return false;
-        };
-        let mut moved = false;
-        loop {
-            let state = &mut self.state;
-            let Some(running) = state.collectives.get_mut(key) else {
-                break;
-            };
-            let Some(mut meeting) = running.meeting.take() else {
-                break;
+        let (mut moved, mut over) = (false, false);
+        let mut disputed = None;
+        if let (Some(meetings), Some(running)) =
+            (&self.meetings, self.state.collectives.get_mut(key))
+        {
+            let Some(meeting) = &mut running.meeting else {
+                return false;
             };
             if meeting.disputed || running.outcome.is_some() {
-                running.meeting = Some(meeting);
-                break;
+                return false;
             }
             let mut work = Work {
-                area: &area,
-                buffers: &mut state.buffers,
+                area: &meetings.area,
+                buffers: &mut self.state.buffers,
                 places: running.setting.buffers,
                 reducer: running.setting.reducer.as_deref(),
             };
-            let step = work.step(&mut meeting);
-            let (disputed, over) = (meeting.disputed, meeting.left == meeting.cells);
-            let (sequence, signature) = (meeting.sequence, meeting.signature);
-            running.meeting = Some(meeting);
-            moved |= step;
-            if disputed {
-                let peer = dissenter(&area, sequence, signature).unwrap_or_else(|| area.me());
-                self.disagree(sequence, signature, peer);
-                break;
+            while !meeting.disputed && meeting.left < meeting.cells && work.step(meeting) {
+                moved = true;
             }
-            if over {
-                self.finish_meeting(key);
-                break;
+            over = meeting.left == meeting.cells;
+            if meeting.disputed {
+                let (sequence, signature) = (meeting.sequence, meeting.signature);
+                let peer = dissenter(&meetings.area, sequence, signature);
+                disputed = Some((
+                    sequence,
+                    signature,
+                    peer.unwrap_or_else(|| meetings.area.me()),
+                ));
             }
-            if !step {
-                break;
-            }
+        }
+        if let Some((sequence, signature, peer)) = disputed {
+            self.disagree(sequence, signature, peer);
+        } else if over {
+            self.finish_meeting(key);
         }
         moved
     }
