@@ -35,6 +35,9 @@ pub const STEP_ASIDE_MICROS_MIN: u64 = 1_000;
 /// Longest sleep of a rank in shared memory before it looks whether its launcher is still there.
 pub const SHARED_SLEEP_MILLIS_MAX: u64 = 1_000;
 
+/// So often a rank in shared memory that never sleeps looks whether its launcher is still there.
+pub const CONTROL_LOOK_MILLIS: u64 = 1_000;
+
 /// Unexpected payload that a rank holds at most, for all its peers together.
 pub const UNEXPECTED_BYTES_MAX: usize = 64 * 1024 * 1024;
 

@@ -116,6 +116,7 @@ impl Core {
         if let Some(control) = &mut self.control {
             control.watch(&peers, wild);
         }
+        self.fabric.look_for_dead();
         self.compare_calls();
     }
 
@@ -149,6 +150,8 @@ impl Core {
                 self.perform();
                 self.unexpose(id);
                 self.state.withdraw(id);
+                // Who reads the buffer meanwhile has to see it before the buffer goes.
+                self.perform();
             }
             Handle::Recv(id) => self.state.engine.abandon(id),
         }

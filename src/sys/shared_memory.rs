@@ -52,6 +52,7 @@ mod system {
     use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
     use rustix::mm::{MapFlags, ProtFlags};
     use rustix::thread::futex;
+    use std::os::fd::AsRawFd;
 
     impl SharedMemory {
         /// New memory of zeros. Pages that nobody touches cost nothing.
@@ -60,6 +61,13 @@ mod system {
         ///
         /// When the operating system does not allow it, or there is not enough address space.
         pub fn create(name: &str, bytes: usize) -> io::Result<Self> {
+            let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize);
+            if limit.current.is_some_and(|limit| bytes as u64 > limit) {
+                // The kernel would end this process.
+                return Err(io::Error::other(format!(
+                    "a file of {bytes} bytes is larger than allowed (`ulimit -f`)"
+                )));
+            }
             let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
             let descriptor = rustix::fs::memfd_create(name, flags)?;
             rustix::fs::ftruncate(&descriptor, bytes as u64)?;
@@ -118,6 +126,43 @@ mod system {
                 at,
                 bytes,
             )?)
+        }
+
+        /// Takes possession of one place, until this process ends, however that happens. It also ends
+        /// when the process closes any descriptor of this memory.
+        ///
+        /// # Errors
+        ///
+        /// When another process has it, or the operating system does not support it.
+        pub fn hold(&self, place: usize) -> io::Result<()> {
+            self.lock(libc::F_SETLK, place).map(drop)
+        }
+
+        /// Whether another process holds a place.
+        ///
+        /// # Errors
+        ///
+        /// When the operating system does not tell.
+        pub fn is_held(&self, place: usize) -> io::Result<bool> {
+            let found = self.lock(libc::F_GETLK, place)?;
+            Ok(i32::from(found.l_type) != libc::F_UNLCK)
+        }
+
+        fn lock(&self, command: libc::c_int, place: usize) -> io::Result<libc::flock> {
+            // SAFETY: all fields are numbers, for which zero is valid.
+            let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+            lock.l_type = libc::F_WRLCK as libc::c_short;
+            lock.l_whence = libc::SEEK_SET as libc::c_short;
+            lock.l_start = libc::off_t::try_from(place).map_err(io::Error::other)?;
+            lock.l_len = 1;
+            // SAFETY: the descriptor is open, and both commands take a pointer to such a structure,
+            // which is ours.
+            let result =
+                unsafe { libc::fcntl(self.descriptor.as_raw_fd(), command, &raw mut lock) };
+            if result == -1 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(lock)
         }
     }
 
@@ -182,6 +227,24 @@ mod system {
         ///
         /// Always.
         pub fn reserve(&self, _at: usize, _bytes: usize) -> io::Result<()> {
+            Err(unsupported())
+        }
+
+        /// There is no such memory here.
+        ///
+        /// # Errors
+        ///
+        /// Always.
+        pub fn hold(&self, _place: usize) -> io::Result<()> {
+            Err(unsupported())
+        }
+
+        /// There is no such memory here.
+        ///
+        /// # Errors
+        ///
+        /// Always.
+        pub fn is_held(&self, _place: usize) -> io::Result<bool> {
             Err(unsupported())
         }
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::Interest;
 
@@ -16,7 +16,7 @@ use super::threads::Threads;
 use super::waiter::{Berth, CONTROL, Event, Hub, Waiter, Waker};
 use super::{Lost, Payload, Sink, traced};
 use crate::base::ids::{Epoch, Peer};
-use crate::limits::{TURN_FRAMES_MAX, TURNS_PER_POLL};
+use crate::limits::{CONTROL_LOOK_MILLIS, TURN_FRAMES_MAX, TURNS_PER_POLL};
 use crate::wire::header::Header;
 
 /// What one turn found.
@@ -49,6 +49,8 @@ pub struct Fabric {
     links: Links,
     events: Vec<Event>,
     watches_control: bool,
+    /// When ranks that share memory looked last whether the control source is still there.
+    looked: Option<Instant>,
     turns: u32,
 }
 
@@ -112,6 +114,7 @@ impl Fabric {
             links,
             events: Vec::new(),
             watches_control: false,
+            looked: None,
             turns: 0,
         };
         (fabric, waiter)
@@ -225,15 +228,13 @@ impl Fabric {
         let deadline_before = self.next_deadline();
         self.turns = self.turns.wrapping_add(1);
         let asks_now = self.turns % TURNS_PER_POLL == 0;
-        let asks = match &self.links {
-            Links::Threads(_) => self.watches_control && asks_now,
-            Links::Sockets(sockets) => !sockets.is_hot() || asks_now,
-            Links::Shared(shared) => self.watches_control && shared.take_control(),
-        };
-        if asks {
-            if let Err(error) = self.hub.look() {
-                tracing::warn!(%error, "cannot poll");
+        match &self.links {
+            Links::Threads(_) if !(self.watches_control && asks_now) => {}
+            Links::Sockets(sockets) if sockets.is_hot() && !asks_now => {}
+            Links::Threads(_) | Links::Sockets(_) => {
+                self.look();
             }
+            Links::Shared(_) => self.look_for_control(now),
         }
         let news = self.hub.take_pending();
         if news {
@@ -267,6 +268,33 @@ impl Fabric {
             self.hub.notify();
         }
         turn
+    }
+
+    fn look(&self) -> bool {
+        self.hub.look().unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot poll");
+            true
+        })
+    }
+
+    /// The daemon rings after it has written. Its end rings no bell: even a rank that always has
+    /// something to do looks for it now and then.
+    fn look_for_control(&mut self, now: Instant) {
+        let Links::Shared(shared) = &self.links else {
+            return;
+        };
+        let called = shared.take_control();
+        let pause = Duration::from_millis(CONTROL_LOOK_MILLIS);
+        let looked = *self.looked.get_or_insert(now);
+        let due = now.saturating_duration_since(looked) >= pause;
+        if !self.watches_control || !(called || due) {
+            return;
+        }
+        self.looked = Some(now);
+        if !self.look() && called {
+            // The thread that is about to sleep must not miss it.
+            shared.segment().announce_control(shared.me());
+        }
     }
 
     fn deliver_own(&mut self, turn: &mut Turn, sink: &mut impl Sink) -> bool {
@@ -348,6 +376,14 @@ impl Fabric {
         if let Links::Sockets(sockets) = &mut self.links {
             sockets.resolve(peer, addresses);
             self.hub.notify();
+        }
+    }
+
+    /// Where nothing else tells of the end of a peer's process: looks for processes that have ended. To
+    /// be called now and then by a rank that waits for long.
+    pub fn look_for_dead(&self) {
+        if let Links::Shared(shared) = &self.links {
+            shared.look_for_dead();
         }
     }
 

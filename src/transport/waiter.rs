@@ -135,15 +135,16 @@ impl Hub {
         into.append(&mut lock(&self.events));
     }
 
-    /// Looks for events without sleeping, unless another thread is at it already.
-    pub(super) fn look(&self) -> io::Result<()> {
-        match self.poller.try_lock() {
-            Ok(mut poller) => self.poll(&mut poller, Some(Duration::ZERO)),
-            Err(TryLockError::Poisoned(poller)) => {
-                self.poll(&mut poller.into_inner(), Some(Duration::ZERO))
-            }
-            Err(TryLockError::WouldBlock) => Ok(()),
-        }
+    /// Looks for events without sleeping. `false` when another thread is about to sleep, or sleeps, and
+    /// would find them.
+    pub(super) fn look(&self) -> io::Result<bool> {
+        let mut poller = match self.poller.try_lock() {
+            Ok(poller) => poller,
+            Err(TryLockError::Poisoned(poller)) => poller.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+        };
+        self.poll(&mut poller, Some(Duration::ZERO))?;
+        Ok(true)
     }
 
     fn unpark(&self) {

@@ -20,7 +20,8 @@
 //!
 //! Whatever it has published can still be read; what it was writing was not published. The daemon says
 //! in the segment that it is dead, and rings for it everywhere: its peers read its rings to the end,
-//! then count it as lost.
+//! then count it as lost. A rank may be a child of another program that the daemon has started: each
+//! rank holds a lock that ends with its process, and who waits for long looks at those of the others.
 
 pub(super) mod cells;
 mod link;
@@ -115,6 +116,7 @@ impl Shared {
             },
         );
         allow_reading_by(segment.daemon());
+        segment.hold(me);
         segment.set_awake(me, true);
         segment.set_state(me, State::In);
         Ok(Self {
@@ -394,6 +396,11 @@ impl Shared {
         readable
             && read_process(token.pid, address, into).is_ok()
             && !link.takes_back(segment.memory())
+    }
+
+    /// This rank has waited for long: has a process ended without anybody knowing?
+    pub(super) fn look_for_dead(&self) {
+        self.segment.look_for_dead();
     }
 
     /// The launcher says that a rank has gone.

@@ -40,6 +40,8 @@ const STATE: usize = 4;
 const CONTROL: usize = 8;
 /// The processor it was last seen on, and one.
 const PROCESSOR: usize = 12;
+/// Others can see that its process lives.
+const HOLDS: usize = LINE_BYTES + 4;
 const PID: usize = LINE_BYTES;
 const TOKEN: usize = LINE_BYTES + 8;
 const TOKEN_ADDRESS: usize = LINE_BYTES + 16;
@@ -196,6 +198,30 @@ impl Segment {
         for other in (0..self.ranks).filter(|other| *other != rank) {
             self.ring_bell(other, rank);
             self.rouse(other);
+        }
+    }
+
+    /// From now on others can see that the process of this rank lives.
+    pub(super) fn hold(&self, rank: usize) {
+        match self.memory.hold(rank) {
+            Ok(()) => self.memory.store(self.berth(rank) + HOLDS, 1, Release),
+            Err(error) => tracing::debug!(%error, "only the daemon will see that this rank ends"),
+        }
+    }
+
+    /// Looks for ranks whose processes have ended, and buries them. The daemon does that for its
+    /// children; but a rank may be a child of one of those.
+    pub(super) fn look_for_dead(&self) {
+        for rank in 0..self.ranks {
+            let holds = self.memory.load(self.berth(rank) + HOLDS, Acquire) == 1;
+            let ours = self.token(rank).pid == std::process::id();
+            if !holds || ours || self.memory.is_held(rank).unwrap_or(true) {
+                continue;
+            }
+            // It may have taken its leave before it ended.
+            if self.state(rank) == State::In {
+                self.bury(rank);
+            }
         }
     }
 
