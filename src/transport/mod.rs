@@ -59,7 +59,7 @@ mod waiter;
 
 pub use fabric::{Fabric, Turn};
 pub use faulty::Faults;
-pub(crate) use shm::cells::{Area, CELLS, LastCall, SHORT_BYTES, SLOT_BYTES};
+pub(crate) use shm::cells::{Area, CELLS, PastCall, SHORT_BYTES, SLOT_BYTES};
 pub use shm::{Segment, SharedConfig};
 #[cfg(fuzzing)]
 pub use stream::fuzzing;

@@ -12,13 +12,13 @@ mod work;
 
 use super::execute::Running;
 use super::progress::Core;
-use super::state::CollectiveKey;
+use super::state::{CollectiveKey, Fault};
 use crate::base::ids::{Context, Peer};
-use crate::engine::Mismatch;
+use crate::engine::{Failure, Mismatch};
 use crate::limits::MEETING_ALONE_RANKS_MAX;
 use crate::limits::MEETING_PIECE_BYTES;
 pub(crate) use crate::transport::SLOT_BYTES;
-use crate::transport::{Area, CELLS, LastCall, SHORT_BYTES};
+use crate::transport::{Area, CELLS, PastCall, SHORT_BYTES};
 use work::Work;
 
 /// What the ranks do when they meet.
@@ -63,6 +63,7 @@ struct Abandoned {
     form: Form,
     alone: bool,
     pieces: u32,
+    signature: u64,
 }
 
 /// What one rank knows of the meetings of its world.
@@ -170,6 +171,8 @@ impl Core {
         });
         meetings.next = meetings.next.wrapping_add(cells);
         meetings.running.push(key);
+        // A thread that sleeps has to look at it too.
+        self.state.completions += 1;
         self.advance_meeting(key);
     }
 
@@ -179,7 +182,7 @@ impl Core {
             return;
         }
         if let Some(meetings) = &self.meetings {
-            meetings.area.note_call(LastCall {
+            meetings.area.note_call(PastCall {
                 sequence,
                 signature,
             });
@@ -202,12 +205,15 @@ impl Core {
                 .is_some_and(|meetings| meetings.running.get(at) == Some(&key));
             at += usize::from(still);
         }
+        // What a thread waited for when it went to sleep may be over, and something else be waited for.
+        self.state.completions += u64::from(moved);
         if let Some(meetings) = &mut self.meetings {
             let area = &meetings.area;
             meetings.abandoned.retain(|cell| {
                 let over = is_ready(area, cell.form, cell.alone, cell.number, cell.pieces);
                 if over {
-                    area.leave(cell.number);
+                    // Should they disagree, it is no concern of this rank any more.
+                    let _ = area.leave(cell.number, cell.signature);
                 }
                 !over
             });
@@ -228,7 +234,11 @@ impl Core {
             return true;
         };
         let area = &meetings.area;
-        meetings.running.iter().all(|key| {
+        let kept = meetings.abandoned.iter().all(|cell| {
+            area.will_sleep(cell.number);
+            !is_ready(area, cell.form, cell.alone, cell.number, cell.pieces)
+        });
+        kept && meetings.running.iter().all(|key| {
             let running = self.state.collectives.get(*key);
             let Some(meeting) = running.and_then(|running| running.meeting.as_ref()) else {
                 return true;
@@ -264,8 +274,9 @@ impl Core {
             && !meetings.area.is_finished(number, pieces)
     }
 
-    /// A rank has waited for long: does somebody call something else?
+    /// A rank has waited for long: has somebody left without it, or called something else?
     pub(crate) fn compare_calls(&mut self) {
+        self.miss_departed();
         let Some(meetings) = &self.meetings else {
             return;
         };
@@ -282,6 +293,27 @@ impl Core {
             if let Some(peer) = dissenter(&area, sequence, signature) {
                 self.disagree(sequence, signature, peer);
             }
+        }
+    }
+
+    /// Ends meetings to which a rank that has finalized will never come.
+    fn miss_departed(&mut self) {
+        let Some(meetings) = &self.meetings else {
+            return;
+        };
+        let collectives = &self.state.collectives;
+        let missed = |key: &CollectiveKey| {
+            let meeting = collectives.get(*key)?.meeting.as_ref()?;
+            let mut departed = self.state.departures.keys();
+            let peer = departed.find(|peer| {
+                let call = meetings.area.call(peer.index(), meeting.sequence);
+                call.is_none()
+            })?;
+            Some((*key, *peer))
+        };
+        let missed: Vec<_> = meetings.running.iter().filter_map(missed).collect();
+        for (key, peer) in missed {
+            self.fail_collective(key, Fault::Message(Failure::PeerGone(peer)));
         }
     }
 
@@ -369,6 +401,7 @@ impl Core {
             form: meeting.form,
             alone: meeting.alone,
             pieces: meeting.pieces(index),
+            signature: meeting.signature,
         }));
     }
 }
@@ -376,7 +409,7 @@ impl Core {
 /// A rank whose collective with this number is another one.
 fn dissenter(area: &Area, sequence: u64, signature: u64) -> Option<usize> {
     (0..area.ranks()).find(|rank| {
-        let call = area.last_call(*rank);
+        let call = area.call(*rank, sequence);
         call.is_some_and(|call| call.sequence == sequence && call.signature != signature)
     })
 }

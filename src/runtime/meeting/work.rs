@@ -130,8 +130,8 @@ impl Work<'_> {
                 }
             }
         }
-        area.leave(number);
         meeting.left += 1;
+        meeting.disputed |= !area.leave(number, meeting.signature);
         true
     }
 

@@ -35,8 +35,9 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::segment::Segment;
 use crate::base::words::{LINE_BYTES, Words};
+use crate::limits::LOCAL_RANKS_MAX;
 
-/// Meetings that may be under way at once.
+/// Meetings that may be under way at once. A power of two: numbers of meetings wrap around.
 pub(crate) const CELLS: u32 = 4;
 /// Longest payload of one slot.
 pub(crate) const SLOT_BYTES: usize = 64 * 1024;
@@ -55,6 +56,16 @@ const LEFT: usize = 20;
 const SHORT_SLOTS: usize = LINE_BYTES;
 const PAGE_BYTES: usize = 4096;
 
+/// Of the word that counts who has left: the bits of the count. Those above sum up signatures.
+const LEFT_BITS: u32 = 12;
+
+/// Calls of each rank that others can look up.
+const CALLS: u64 = 32;
+/// Of one call: a version, which is odd while it is written, the sequence number, and the signature.
+const CALL_BYTES: usize = 32;
+
+const _: () = assert!(CELLS.is_power_of_two() && LOCAL_RANKS_MAX < 1 << LEFT_BITS);
+
 const fn long_slots(ranks: usize) -> usize {
     (SHORT_SLOTS + (ranks + 1) * LINE_BYTES).next_multiple_of(PAGE_BYTES)
 }
@@ -64,7 +75,12 @@ const fn cell_bytes(ranks: usize) -> usize {
 }
 
 const fn calls_bytes(ranks: usize) -> usize {
-    (ranks * LINE_BYTES).next_multiple_of(PAGE_BYTES)
+    (ranks * CALLS as usize * CALL_BYTES).next_multiple_of(PAGE_BYTES)
+}
+
+/// How often the cell of this meeting has been used before it.
+const fn turn(number: u32) -> u32 {
+    number / CELLS
 }
 
 /// Bytes of the area of one communicator.
@@ -72,9 +88,9 @@ pub(super) const fn area_bytes(ranks: usize) -> usize {
     calls_bytes(ranks) + CELLS as usize * cell_bytes(ranks)
 }
 
-/// What a rank has called last on a communicator.
+/// What a rank has called on a communicator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LastCall {
+pub(crate) struct PastCall {
     pub(crate) sequence: u64,
     pub(crate) signature: u64,
 }
@@ -133,7 +149,7 @@ impl Area {
 
     /// Whether this meeting may begin: everybody has left the last one in its cell.
     pub(crate) fn is_open(&self, number: u32) -> bool {
-        self.load(number, TURN) == number / CELLS
+        self.load(number, TURN) == turn(number)
     }
 
     fn slot(&self, number: u32, slot: usize, length: usize) -> usize {
@@ -214,7 +230,7 @@ impl Area {
     /// A piece is made. `true` for the last one.
     pub(crate) fn finish(&self, number: u32, pieces: u32) -> bool {
         let before = self.segment.memory().add(self.cell(number) + FINISHED, 1);
-        before + 1 == pieces
+        before.wrapping_add(1) == pieces
     }
 
     /// Whether the result is there.
@@ -222,18 +238,27 @@ impl Area {
         self.load(number, FINISHED) >= pieces
     }
 
-    /// This rank needs nothing of the meeting any more. The last one opens the cell for its next use.
-    pub(crate) fn leave(&self, number: u32) {
+    /// This rank needs nothing of the meeting any more. The last one opens the cell for its next use, and
+    /// learns whether all who have left did the same; `false` when they did not.
+    ///
+    /// Who only gives, as a root that broadcasts or a rank that is no root of a reduction, leaves without
+    /// a look at what the others do. Here somebody looks: the word that counts sums up signatures as well.
+    #[must_use]
+    pub(crate) fn leave(&self, number: u32, signature: u64) -> bool {
         let (memory, cell) = (self.segment.memory(), self.cell(number));
-        let before = memory.add(cell + LEFT, 1);
-        if before as usize + 1 < self.ranks() {
-            return;
+        let mine = (signature as u32) << LEFT_BITS;
+        let before = memory.add(cell + LEFT, mine | 1);
+        let count = before & ((1 << LEFT_BITS) - 1);
+        if count as usize + 1 < self.ranks() {
+            return true;
         }
         for field in [ARRIVED, CLAIMED, FINISHED, LEFT] {
             memory.store(cell + field, 0, Relaxed);
         }
-        memory.store(cell + TURN, number / CELLS + 1, Release);
+        memory.store(cell + TURN, turn(number.wrapping_add(CELLS)), Release);
         self.call_sleepers(number);
+        let others = mine.wrapping_mul(count);
+        before - count == others
     }
 
     /// Something has changed: whoever sleeps over it is woken.
@@ -257,8 +282,8 @@ impl Area {
     }
 
     /// Publishes what this rank calls, for those who wait in vain and wonder why.
-    pub(crate) fn note_call(&self, call: LastCall) {
-        let (memory, at) = (self.segment.memory(), self.base + self.me * LINE_BYTES);
+    pub(crate) fn note_call(&self, call: PastCall) {
+        let (memory, at) = (self.segment.memory(), self.call_at(self.me, call.sequence));
         // Odd while it is written.
         let version = memory.load(at, Relaxed).wrapping_add(1) | 1;
         memory.store(at, version, Relaxed);
@@ -268,21 +293,96 @@ impl Area {
         memory.store(at, version.wrapping_add(1), Release);
     }
 
-    /// What a rank has called last; `None` when it has called nothing, or is about to.
-    pub(crate) fn last_call(&self, rank: usize) -> Option<LastCall> {
-        let (memory, at) = (self.segment.memory(), self.base + rank * LINE_BYTES);
+    /// What a rank has called with this sequence number, or with a later one that has taken its place;
+    /// `None` when it has called nothing so late, or is about to.
+    pub(crate) fn call(&self, rank: usize, sequence: u64) -> Option<PastCall> {
+        let (memory, at) = (self.segment.memory(), self.call_at(rank, sequence));
         let number = |at: usize| {
             let mut bytes = [0; 8];
             memory.read(at, &mut bytes);
             u64::from_ne_bytes(bytes)
         };
         let before = memory.load(at, Acquire);
-        let call = LastCall {
+        let call = PastCall {
             sequence: number(at + 8),
             signature: number(at + 16),
         };
         std::sync::atomic::fence(Acquire);
         let after = memory.load(at, Relaxed);
-        (before == after && before > 0 && before % 2 == 0).then_some(call)
+        let whole = before == after && before > 0 && before % 2 == 0;
+        (whole && call.sequence >= sequence).then_some(call)
+    }
+
+    const fn call_at(&self, rank: usize, sequence: u64) -> usize {
+        let index = rank * CALLS as usize + (sequence % CALLS) as usize;
+        self.base + index * CALL_BYTES
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// Both ranks of a communicator.
+    fn pair() -> [Area; 2] {
+        let segment = Arc::new(Segment::create(2, 1, 0).expect("memory"));
+        [0, 1].map(|me| Area::new(Arc::clone(&segment), 0, me, Arc::new([0, 1])))
+    }
+
+    #[test]
+    fn meetings_go_on_when_their_numbers_wrap_around() {
+        let [one, other] = pair();
+        let first = u32::MAX - 5;
+        for number in (0..CELLS).map(|index| first.wrapping_add(index)) {
+            let cell = one.cell(number);
+            one.segment
+                .memory()
+                .store(cell + TURN, turn(number), Relaxed);
+        }
+        for number in (0..12).map(|index| first.wrapping_add(index)) {
+            assert!(one.is_open(number), "{number}");
+            assert!(!one.arrive(number) && other.arrive(number));
+            assert!(one.leave(number, 7));
+            assert!(!one.is_open(number.wrapping_add(CELLS)));
+            assert!(other.leave(number, 7));
+        }
+    }
+
+    #[test]
+    fn the_last_one_to_leave_sees_that_not_all_did_the_same() {
+        let [one, other] = pair();
+        assert!(one.leave(0, 7));
+        assert!(!other.leave(0, 8));
+        assert!(one.is_open(CELLS), "whatever they did");
+    }
+
+    #[test]
+    fn counts_that_make_no_sense_hurt_nobody() {
+        let [one, _] = pair();
+        for field in [ARRIVED, CLAIMED, FINISHED, LEFT] {
+            let at = one.cell(0) + field;
+            one.segment.memory().store(at, u32::MAX, Relaxed);
+        }
+        assert!(!one.arrive(0));
+        assert!(!one.finish(0, 1));
+        assert_eq!(one.claim(0, 1), None);
+        let _ = one.leave(0, u64::MAX);
+    }
+
+    #[test]
+    fn calls_can_be_looked_up_until_others_take_their_place() {
+        let [one, other] = pair();
+        assert_eq!(other.call(0, 0), None);
+        for sequence in 0..=CALLS {
+            let signature = 100 + sequence;
+            one.note_call(PastCall {
+                sequence,
+                signature,
+            });
+        }
+        let signature = |sequence| other.call(0, sequence).map(|call| call.signature);
+        assert_eq!(signature(1), Some(101));
+        assert_eq!(signature(0), Some(100 + CALLS), "it was overwritten");
+        assert_eq!(signature(CALLS + 1), None, "it was not called yet");
     }
 }
