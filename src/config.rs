@@ -7,10 +7,10 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// `PHALANX_SPIN_MICROS`: how long a waiting rank polls before it lets others run; microseconds.
-    /// Default: 100 when every rank of the host has a core, else 0.
+    /// Default: 100 while no more ranks of the host are awake than there are cores, else 0.
     pub spin: Option<Duration>,
     /// `PHALANX_YIELDS`: how often a waiting rank offers its core to others before it sleeps.
-    /// Default: 2 when every rank of the host has a core, else 8.
+    /// Default: 2 while no more ranks of the host are awake than there are cores, else 100.
     pub yields: Option<u32>,
     /// `PHALANX_SINGLE_COPY`: whether long messages between processes of one host may be copied straight
     /// from the sender's memory; 0 or 1. Default: 1. Where the kernel does not allow it, they are copied

@@ -42,7 +42,7 @@
 //! | variable              | unit    | default                | what it sets                                      |
 //! |-----------------------|---------|------------------------|---------------------------------------------------|
 //! | `PHALANX_SPIN_MICROS` | µs      | 100, or 0 (see above)  | how long a waiting rank polls                     |
-//! | `PHALANX_YIELDS`      | times   | 2, or 8 (see above)    | how often it offers its core before it sleeps     |
+//! | `PHALANX_YIELDS`      | times   | 2, or 100 (see above)  | how often it offers its core before it sleeps     |
 //! | `PHALANX_SINGLE_COPY` | 0 or 1  | 1                      | one copy of long messages through shared memory   |
 //! | `PHALANX_TIMEOUT`     | seconds | none                   | limit for every blocking call                     |
 //! | `PHALANX_ALGORITHMS`  | list    | none                   | algorithms of collectives                         |

@@ -316,7 +316,7 @@ fn patience(config: &Config, identity: &Identity) -> Patience {
     };
     Patience {
         alone: stages(100, 2),
-        crowded: stages(0, 8),
+        crowded: stages(0, 100),
         presumably_crowded: ranks > cores(),
     }
 }
