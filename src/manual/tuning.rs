@@ -19,7 +19,9 @@
 //!
 //! A waiting rank polls, then offers its core to others a few times, then sleeps until something arrives. With
 //! a core for every rank it polls for 100 microseconds and offers twice; otherwise it does not poll and offers
-//! eight times. Ranks that share memory count how many of them are awake, others how many there are on the host.
+//! a hundred times. Ranks that share memory count how many of them are awake, others how many there are on the host.
+//! While there is a core for each that is awake, one of two that find themselves on the same one moves to another; no
+//! rank is bound.
 //! `PHALANX_SPIN_MICROS` and `PHALANX_YIELDS` change both cases: more polling
 //! helps when ranks wait for tens of microseconds and nothing else needs the cores; less helps when other
 //! programs share the machine.

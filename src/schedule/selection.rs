@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use choices::Choice;
-use defaults::{KIB, MIB, defaults};
+use defaults::{KIB, MIB, defaults, shared_bytes_max};
 
 use super::registry::Algorithm;
 use super::{Kind, Operation, UnknownKind};
@@ -127,10 +127,8 @@ pub enum SelectionError {
     Twice(Kind),
 }
 
-use defaults::shared_bytes_max;
-
 fn names(kind: Kind) -> String {
-    let shared = shared_bytes_max(kind, false).map(|_| SHARED_MEMORY);
+    let shared = shared_bytes_max(kind).map(|_| SHARED_MEMORY);
     Algorithm::of(kind)
         .map(|algorithm| algorithm.name)
         .chain(shared)
@@ -157,8 +155,11 @@ impl Selection {
             };
             let kind: Kind = kind.parse()?;
             let canonical = name.trim().to_ascii_lowercase().replace('-', "_");
-            if canonical == SHARED_MEMORY && shared_bytes_max(kind, false).is_some() {
-                selection.shared[kind as usize] = true;
+            if canonical == SHARED_MEMORY && shared_bytes_max(kind).is_some() {
+                let twice = std::mem::replace(&mut selection.shared[kind as usize], true);
+                if twice || selection.forced[kind as usize].is_some() {
+                    return Err(SelectionError::Twice(kind));
+                }
                 continue;
             }
             let algorithm =
@@ -166,7 +167,8 @@ impl Selection {
                     kind,
                     name: name.trim().to_owned(),
                 })?;
-            if selection.forced[kind as usize].replace(algorithm).is_some() {
+            let shared = selection.shared[kind as usize];
+            if selection.forced[kind as usize].replace(algorithm).is_some() || shared {
                 return Err(SelectionError::Twice(kind));
             }
         }
@@ -201,7 +203,7 @@ impl Selection {
         if self.forced[kind as usize].is_some() || !self.rules.is_empty() {
             return None;
         }
-        let most = shared_bytes_max(kind, self.crowded)?;
+        let most = shared_bytes_max(kind)?;
         Some(if self.shared[kind as usize] {
             usize::MAX
         } else {
@@ -382,6 +384,9 @@ mod tests {
         assert!(message("allredoce=ring").contains("allreduce, scan"));
         assert!(message("ring").contains("operation=algorithm"));
         assert!(message("scan=linear,scan=linear").contains("scan is given twice"));
+        assert!(message("bcast=chain,bcast=shared_memory").contains("bcast is given twice"));
+        assert!(message("bcast=shared_memory,bcast=chain").contains("bcast is given twice"));
+        assert!(message("scan=shared_memory").contains("no algorithm for scan"));
         assert!(
             message("bcast=ring").contains("binomial"),
             "of another kind"
