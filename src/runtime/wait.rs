@@ -134,8 +134,8 @@ impl Station {
                     std::hint::spin_loop();
                     self.lock()
                 }
-                Stage::Yield => {
-                    core.fabric.step_aside(now);
+                Stage::Offer if !core.fabric.step_aside(now) => core,
+                Stage::Offer | Stage::Yield => {
                     drop(core);
                     std::thread::yield_now();
                     self.lock()
@@ -232,8 +232,12 @@ const LOOKS_PER_CLOCK: u32 = 8;
 
 enum Stage {
     Spin,
+    /// Yield, if somebody who is waited for may want the core.
+    Offer,
     Yield,
-    Park { waited: Duration },
+    Park {
+        waited: Duration,
+    },
 }
 
 #[derive(Default)]
@@ -253,7 +257,7 @@ impl Idle {
 
     fn next(&mut self, now: Instant, stages: &Stages) -> Stage {
         let stage = self.stage(now, stages);
-        self.spins = matches!(stage, Stage::Spin);
+        self.spins = matches!(stage, Stage::Spin | Stage::Offer);
         stage
     }
 
@@ -266,7 +270,7 @@ impl Idle {
                 return Stage::Spin;
             }
             self.offered = Some(now);
-            return Stage::Yield;
+            return Stage::Offer;
         }
         if self.yields < stages.yields {
             self.yields += 1;

@@ -325,10 +325,12 @@ impl Fabric {
     }
 
     /// To be called now and then while this rank waits: it leaves its processor when another rank of the
-    /// host runs there and there are enough for all.
-    pub fn step_aside(&mut self, now: Instant) {
-        if let Links::Shared(shared) = &mut self.links {
-            shared.step_aside(now);
+    /// host runs there and there are enough for all. `false` when no other rank does, so that there is
+    /// nobody to offer it to.
+    pub fn step_aside(&mut self, now: Instant) -> bool {
+        match &mut self.links {
+            Links::Shared(shared) => shared.step_aside(now),
+            Links::Threads(_) | Links::Sockets(_) => true,
         }
     }
 

@@ -337,21 +337,23 @@ impl Shared {
 
     /// Leaves the processor to another rank that runs there, while there are enough for all: a scheduler
     /// that puts the two together, as it likes to do with whom it wakes, may leave them there for long.
-    pub(super) fn step_aside(&mut self, now: Instant) {
-        let pause = Duration::from_micros(STEP_ASIDE_MICROS_MIN);
-        if self
-            .stepped
-            .is_some_and(|last| now.saturating_duration_since(last) < pause)
-        {
-            return;
-        }
+    /// Gives whether there is such a rank: of two, the one with the higher number leaves.
+    pub(super) fn step_aside(&mut self, now: Instant) -> bool {
         let Some(here) = processor::current() else {
-            return;
+            return true;
         };
-        if self.segment.is_in_the_way(self.me, here) {
+        let Some(other) = self.segment.shares_processor(self.me, here) else {
+            return false;
+        };
+        let pause = Duration::from_micros(STEP_ASIDE_MICROS_MIN);
+        let rests = self
+            .stepped
+            .is_some_and(|last| now.saturating_duration_since(last) < pause);
+        if other < self.me && !rests && !self.segment.is_crowded() {
             self.stepped = Some(now);
             processor::leave(here);
         }
+        true
     }
 
     /// Before this rank sleeps. `false` when there is something to do after all.

@@ -253,9 +253,9 @@ impl Segment {
         awake > self.memory.load(AT_CORES, Relaxed)
     }
 
-    /// Notes which processor a rank runs on. If another one that is awake was last seen there, although
-    /// there are enough for all, one of the two should leave: `true` when it is this one.
-    pub(super) fn is_in_the_way(&self, me: usize, processor: u32) -> bool {
+    /// Notes which processor a rank runs on, and gives the lowest of the other ranks that are awake and
+    /// were last seen there.
+    pub(super) fn shares_processor(&self, me: usize, processor: u32) -> Option<usize> {
         let seen = processor.wrapping_add(1);
         let own = self.berth(me) + PROCESSOR;
         if self.memory.load(own, Relaxed) != seen {
@@ -265,11 +265,8 @@ impl Segment {
             let word = self.memory.load(AT_AWAKE + 4 * (rank / 32), Relaxed);
             word & bit(rank) != 0
         };
-        // Of two, the one with the higher number leaves.
-        !self.is_crowded()
-            && (0..me).any(|rank| {
-                awake(rank) && self.memory.load(self.berth(rank) + PROCESSOR, Relaxed) == seen
-            })
+        let there = |rank: usize| self.memory.load(self.berth(rank) + PROCESSOR, Relaxed) == seen;
+        (0..self.ranks).find(|rank| *rank != me && awake(*rank) && there(*rank))
     }
 
     pub(super) fn set_awake(&self, rank: usize, awake: bool) {
