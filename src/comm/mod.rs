@@ -120,7 +120,6 @@ impl Communicator {
     fn world(runtime: Arc<Runtime>, selection: Selection, timeout: Option<Duration>) -> Self {
         let identity = runtime.identity();
         let (rank, size) = (identity.me.index(), identity.size);
-        let crowded = identity.crowded;
         let inner = Inner {
             group: Group::World(size),
             rank,
@@ -128,7 +127,7 @@ impl Communicator {
             name: "world".into(),
             sequence: AtomicU64::new(0),
             children: AtomicU64::new(0),
-            selection: Arc::new(selection.crowded(crowded)),
+            selection: Arc::new(selection),
             runtime,
         };
         Self {

@@ -55,7 +55,6 @@ pub(crate) fn threads(n: usize, config: &Config) -> Result<Vec<Arc<Runtime>>, St
                 me: Peer(rank as u32),
                 size,
                 nodes: Arc::clone(&nodes),
-                crowded: n > cores(),
             };
             let engine = Engine::new(engine_config(&identity, Epoch(0), route));
             let state = State::new(identity.me, size, engine, exposures.of(rank));
@@ -85,7 +84,6 @@ fn launched(config: &Config, number: &str) -> Result<Arc<Runtime>, String> {
         me: Peer(welcome.rank),
         size: welcome.size,
         nodes: Arc::new(welcome.nodes.clone()),
-        crowded: welcome.crowded,
     };
     let (mut fabric, waiter) = match welcome.shared {
         Some(number) => shared_fabric(number, &welcome, config)?,

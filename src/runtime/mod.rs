@@ -55,8 +55,6 @@ pub(crate) struct Identity {
     pub(crate) me: Peer,
     pub(crate) size: u32,
     pub(crate) nodes: Arc<NodeMap>,
-    /// There are more ranks than cores; all ranks are told the same.
-    pub(crate) crowded: bool,
 }
 
 impl Identity {

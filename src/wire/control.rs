@@ -82,8 +82,6 @@ pub struct Welcome {
     pub nodes: NodeMap,
     /// How they talk.
     pub transport: TransportChoice,
-    /// Whether there are more ranks than cores: decides between algorithms, so all ranks are told the same.
-    pub crowded: bool,
     /// Descriptor of the memory that the ranks of this host share, inherited; none with other transports.
     pub shared: Option<i32>,
 }

@@ -64,7 +64,6 @@ impl Spawner {
             size: assignment.size,
             nodes: assignment.nodes.clone(),
             transport: assignment.transport,
-            crowded: is_on_one_host(&assignment) && ranks > cores(),
             shared: segment
                 .as_ref()
                 .map(|segment| segment.descriptor().as_raw_fd()),
