@@ -105,19 +105,16 @@ impl Station {
     ) -> Option<R> {
         let mut core = self.lock();
         let mut idle = Idle::default();
-        if let Some(result) = ready(&mut core) {
-            return Some(result);
-        }
-        let mut now = Instant::now();
+        let mut clock = None;
         let mut looks = 0_u32;
         loop {
             if let Some(result) = ready(&mut core) {
                 return Some(result);
             }
             looks = looks.wrapping_add(1);
-            if looks % LOOKS_PER_CLOCK == 0 || !idle.spins {
-                now = Instant::now();
-            }
+            let still = idle.spins && looks % LOOKS_PER_CLOCK != 0;
+            let now = clock.filter(|_| still).unwrap_or_else(Instant::now);
+            clock = Some(now);
             if deadline.is_some_and(|deadline| now >= deadline) {
                 return None;
             }
