@@ -1,0 +1,149 @@
+//! What passes between the launcher and its daemons.
+
+use serde::{Deserialize, Serialize};
+
+use super::{FromRank, NodeMap, Secret, ToRank, TransportChoice, bytes};
+use crate::base::ids::JobId;
+
+/// The ranks that one daemon starts, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// [`PROTOCOL`](super::PROTOCOL) of the launcher.
+    pub protocol: u32,
+    /// The job.
+    pub job: JobId,
+    /// What its processes share.
+    pub secret: Secret,
+    /// The life of the job.
+    pub epoch: u16,
+    /// Number of ranks in the whole job.
+    pub size: u32,
+    /// Where each of them runs.
+    pub nodes: NodeMap,
+    /// Index in `nodes.hosts` of the host of this daemon.
+    pub node: u32,
+    /// How ranks talk.
+    pub transport: TransportChoice,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Variables set on top of the environment that the daemon has.
+    pub environment: Vec<(String, String)>,
+    /// Working directory.
+    pub directory: Option<String>,
+    /// Time between the polite and the final signal when ranks are ended.
+    pub kill_grace_millis: u64,
+    /// Instead of ranks, one process that runs this many ranks as its threads; it gets no control
+    /// stream and is spoken of as rank 0.
+    pub threads: Option<u32>,
+}
+
+/// From the launcher to a daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToDaemon {
+    /// Start these ranks. Sent once, first.
+    Start(Box<Assignment>),
+    /// For one of your ranks.
+    ToRank {
+        /// World rank of the addressee.
+        rank: u32,
+        /// The message.
+        message: ToRank,
+    },
+    /// Send this signal to all your ranks.
+    Signal(i32),
+    /// Standard input for rank 0; empty at its end.
+    Input(#[serde(with = "bytes")] Vec<u8>),
+    /// End all ranks: SIGTERM, and after the grace SIGKILL. At once when `now`.
+    End {
+        /// Without grace.
+        now: bool,
+    },
+    /// So many bytes of output were taken; see [`OUTPUT_WINDOW_BYTES`](super::OUTPUT_WINDOW_BYTES).
+    Taken {
+        /// Of which stream.
+        stream: Stream,
+        /// How many.
+        bytes: u32,
+    },
+}
+
+/// One of the two output streams of a rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Stream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// By itself, with this code.
+    Code(u8),
+    /// By this signal.
+    Signal(u8),
+}
+
+/// From a daemon to the launcher.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromDaemon {
+    /// First message.
+    Hello {
+        /// [`PROTOCOL`](super::PROTOCOL) of the daemon.
+        protocol: u32,
+        /// Name of the host, as it calls itself.
+        host: String,
+        /// Process id of the daemon.
+        pid: u32,
+    },
+    /// A rank runs.
+    Started {
+        /// World rank.
+        rank: u32,
+        /// Process id on its host.
+        pid: u32,
+    },
+    /// A rank could not be started; none of this daemon's ranks runs.
+    StartFailed {
+        /// World rank.
+        rank: u32,
+        /// Whether the program itself was not found.
+        missing: bool,
+        /// One line.
+        message: String,
+    },
+    /// A rank says this.
+    FromRank {
+        /// World rank.
+        rank: u32,
+        /// The message.
+        message: FromRank,
+    },
+    /// A rank printed this.
+    Printed {
+        /// World rank.
+        rank: u32,
+        /// To which stream.
+        stream: Stream,
+        /// What; empty at the end of the stream.
+        #[serde(with = "bytes")]
+        bytes: Vec<u8>,
+    },
+    /// A rank's process ended. Its output may still follow.
+    Exited {
+        /// World rank.
+        rank: u32,
+        /// How.
+        exit: Exit,
+    },
+    /// All ranks have ended and all their output was forwarded; the daemon leaves.
+    Done,
+    /// Rank 0 took so many bytes of its input; see [`INPUT_WINDOW_BYTES`](super::INPUT_WINDOW_BYTES).
+    InputTaken {
+        /// How many.
+        bytes: u32,
+    },
+    /// Nobody will read any more input.
+    InputClosed,
+}

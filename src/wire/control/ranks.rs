@@ -1,0 +1,155 @@
+//! What passes between a daemon and one of its ranks.
+
+use serde::{Deserialize, Serialize};
+
+use super::{NodeMap, Secret, TransportChoice};
+use crate::base::ids::JobId;
+
+/// The first message from the daemon to a rank: all that it needs to take part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// [`PROTOCOL`](super::PROTOCOL) of the launcher.
+    pub protocol: u32,
+    /// The job.
+    pub job: JobId,
+    /// What its processes share.
+    pub secret: Secret,
+    /// The life of the job.
+    pub epoch: u16,
+    /// Rank in the world communicator.
+    pub rank: u32,
+    /// Number of ranks in the job.
+    pub size: u32,
+    /// Where each of them runs.
+    pub nodes: NodeMap,
+    /// How they talk.
+    pub transport: TransportChoice,
+    /// Descriptor of the memory that the ranks of this host share, inherited; none with other transports.
+    pub shared: Option<i32>,
+}
+
+/// From a daemon to one of its ranks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToRank {
+    /// The first message, written before the rank is started.
+    Welcome(Box<Welcome>),
+    /// Answer to [`FromRank::Lookup`]: where `rank` listens (`ip:port`).
+    Address {
+        /// The rank that was asked for.
+        rank: u32,
+        /// The addresses, best first.
+        addresses: Vec<String>,
+    },
+    /// A rank that was watched, or died, will not answer any more.
+    Gone(Departure),
+}
+
+/// From a rank to its daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromRank {
+    /// The rank has called `init`. Sent once, before anything else.
+    Join {
+        /// [`PROTOCOL`](super::PROTOCOL) of the library in the program.
+        protocol: u32,
+        /// Process id, as the rank sees it.
+        pid: u32,
+        /// Where it listens for TCP (`ip:port`), if it does.
+        addresses: Vec<String>,
+    },
+    /// Where does this rank listen? Answered when it is known.
+    Lookup {
+        /// The rank that is asked for.
+        rank: u32,
+    },
+    /// Tell me when one of these ranks is gone; of all ranks when empty. Answered once for each.
+    Watch {
+        /// World ranks.
+        ranks: Vec<u32>,
+    },
+    /// Everything was sent; the rank takes no further part.
+    Finalized,
+    /// A thread of the rank panicked. The process may still live; this explains its end if not.
+    Panicked {
+        /// The panic's message.
+        message: String,
+        /// `file:line:column`.
+        location: String,
+    },
+    /// The rank ends with an error, which this message explains.
+    Failed {
+        /// One line.
+        message: String,
+        /// The kind of error, for the exit code.
+        class: FailureClass,
+    },
+    /// End the whole job with this exit code.
+    Abort {
+        /// Exit code of the job, 1..=255.
+        code: u8,
+        /// Why.
+        message: String,
+    },
+}
+
+/// What sort of error a rank ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureClass {
+    /// An error of the program, or a wrong use of the library.
+    Program,
+    /// The consequence of another rank's end: never the first cause.
+    PeerGone,
+    /// Collectives that do not match.
+    Mismatch,
+    /// A time limit of the program.
+    Timeout,
+    /// Bytes that make no sense, or another version.
+    Wire,
+    /// A peer that could not prove that it belongs to the job.
+    Authentication,
+}
+
+/// How a rank left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Departure {
+    /// World rank.
+    pub rank: u32,
+    /// Its host.
+    pub host: String,
+    /// Its process.
+    pub pid: u32,
+    /// How its process ended.
+    pub cause: Cause,
+}
+
+/// Why a rank is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// It finalized, and either ended with exit code 0 or lives on by itself.
+    Finalized,
+    /// It ended with this exit code; `finalized` says whether it had finalized before.
+    Exited {
+        /// The exit code.
+        code: u8,
+        /// Whether `Finalized` came first.
+        finalized: bool,
+    },
+    /// A signal ended it.
+    Killed {
+        /// Number of the signal.
+        signal: u8,
+    },
+    /// It panicked.
+    Panicked {
+        /// The panic's message.
+        message: String,
+        /// `file:line:column`.
+        location: String,
+    },
+    /// It ended with an error of its own.
+    Failed {
+        /// One line.
+        message: String,
+    },
+    /// Its host was lost.
+    HostLost,
+}
