@@ -26,12 +26,12 @@ fn the_bytes_of_all_three_messages_are_fixed() {
     assert!(acceptor.is_proved_by(&proof));
     assert_eq!(
         hex(&hello[..48]),
-        "5048414c414e580a02000000030000008877665544332211\
+        "5048414c414e580a03000000030000008877665544332211\
          0100000002000000aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
     );
     assert_eq!(
         hex(&challenge[..32]),
-        "5048583f000000000200000000000000bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+        "5048583f000000000300000000000000bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
     );
     // Computed by Python's hmac module over the layout above.
     assert_eq!(hex(&hello[48..]), GOLDEN_MACS[0]);
@@ -40,9 +40,9 @@ fn the_bytes_of_all_three_messages_are_fixed() {
 }
 
 const GOLDEN_MACS: [&str; 3] = [
-    "8c6d707762a65b827316fd1d067a2a40d7825f9bf8093cc1c349fd927151841d",
-    "c386bb514a7d95974cfff2bc7b30c6da3e2c6973455ff5f170180ec221fa084d",
-    "fe51ec283f5ab7ae5812aa8b5b4021dfa1e205913ae97a585ece15cd25b12e90",
+    "686195aad23796711383c4d8840436ddc4cd1f7006b515de80b0a9b68a41fdae",
+    "4c9e98a305a4410ae50be5508d72ba67e66de51e19079ca13ce995c12af4523d",
+    "3fac01424c1cac2f2e6e0941da34f93baf4e6efaa12c47ed6af50c021e5f4976",
 ];
 
 #[test]
