@@ -61,6 +61,8 @@ pub enum ErrorKind {
         /// How it ended.
         cause: String,
     },
+    /// A rank has revoked the communicator: nothing can be done with it any more but to agree and to shrink.
+    Revoked,
     /// The sender took the message back.
     Withdrawn,
     /// The time limit of the communicator passed.
@@ -214,6 +216,9 @@ impl fmt::Display for ErrorKind {
             ),
             Self::PeerGone { world_rank, cause } => write!(f, "rank {world_rank} {cause}"),
             Self::Withdrawn => f.write_str("the sender gave the message up before it was complete"),
+            Self::Revoked => f.write_str(
+                "the communicator was revoked, as ranks do after a failure: go on with shrink()",
+            ),
             Self::Timeout => f.write_str("the time limit passed"),
             Self::OutOfMemory { bytes } => {
                 write!(f, "there is no memory for a message of {bytes} bytes")

@@ -53,7 +53,8 @@ pub mod transport;
 pub mod wire;
 
 pub use comm::{
-    Communicator, Pending, Probe, Scope, ScopedRequest, Source, Status, Tag, init, run, threads,
+    Agreement, Communicator, Pending, Policy, Probe, Scope, ScopedRequest, Source, Status, Tag,
+    init, run, threads,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use pod::Pod;

@@ -116,6 +116,8 @@ pub const BACKLOG_MAX: usize = 4096;
 pub const DRAIN_LOOK_MILLIS_MIN: u64 = 1;
 /// See [`DRAIN_LOOK_MILLIS_MIN`].
 pub const DRAIN_LOOK_MILLIS_MAX: u64 = 50;
+/// Revocations that a rank remembers for communicators that it has not made yet.
+pub const REVOCATIONS_REMEMBERED: usize = 1024;
 
 const _: () = assert!(EAGER_BYTES_MAX + ENVELOPE_CREDIT_BYTES <= CREDIT_BYTES_MAX / 2);
 const _: () = assert!(EAGER_THREADS_BYTES_MAX <= EAGER_BYTES_MAX);

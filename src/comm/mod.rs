@@ -11,6 +11,7 @@ mod point;
 mod reductions;
 mod scope;
 mod select;
+mod survival;
 
 use std::fmt;
 use std::panic::Location;
@@ -22,6 +23,7 @@ pub use launch::{init, run, threads};
 pub use pending::Pending;
 pub use scope::{Scope, ScopedRequest};
 pub use select::{Probe, Source, Status, Tag};
+pub use survival::{Agreement, Policy};
 
 use crate::base::ids::{Context, Peer};
 use crate::engine::{Failure, Pattern};
@@ -75,7 +77,15 @@ struct Inner {
     sequence: AtomicU64,
     /// Communicators derived so far.
     children: AtomicU64,
+    /// Agreements begun so far.
+    agreements: AtomicU64,
     selection: Arc<Selection>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.runtime.unregister(self.context);
+    }
 }
 
 impl fmt::Debug for Communicator {
@@ -127,9 +137,11 @@ impl Communicator {
             name: "world".into(),
             sequence: AtomicU64::new(0),
             children: AtomicU64::new(0),
+            agreements: AtomicU64::new(0),
             selection: Arc::new(selection),
             runtime,
         };
+        inner.runtime.register(inner.context, &inner.group);
         Self {
             inner: Arc::new(inner),
             timeout,
@@ -316,8 +328,10 @@ impl Communicator {
             name,
             sequence: AtomicU64::new(0),
             children: AtomicU64::new(0),
+            agreements: AtomicU64::new(0),
             selection: Arc::clone(&self.inner.selection),
         };
+        inner.runtime.register(inner.context, &inner.group);
         Self {
             inner: Arc::new(inner),
             timeout: self.timeout,
@@ -412,6 +426,7 @@ impl Communicator {
                     JobFailureKind::Mismatch => ErrorKind::Mismatch { reason },
                 }
             }
+            Fault::Revoked => ErrorKind::Revoked,
             Fault::Finalized => ErrorKind::Finalized,
             Fault::Timeout => ErrorKind::Timeout,
         };

@@ -22,6 +22,7 @@
 mod arrive;
 pub mod collective;
 pub mod credit;
+mod discard;
 pub mod matching;
 mod peer;
 mod receive;

@@ -154,7 +154,7 @@ impl Engine {
     }
 
     /// Frees a staged payload that nobody wants; one that is still arriving is freed when it is there.
-    fn drop_staged(&mut self, node: NodeId, complete: bool) {
+    pub(super) fn drop_staged(&mut self, node: NodeId, complete: bool) {
         let Some(entry) = self.unexpected.get_mut(node) else {
             return;
         };

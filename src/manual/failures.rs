@@ -30,6 +30,7 @@
 //! | [`Truncated`], [`WrongType`], [`Object`]                          | correct one side; the message is consumed       |
 //! | [`Mismatch`]                                                      | correct the program: see below                  |
 //! | [`PeerGone`], [`Unreachable`]                                     | the job is usually ending; other ranks may live |
+//! | [`Revoked`]                                                       | go on with a smaller communicator, see below    |
 //! | [`Timeout`]                                                       | try again, or give up                           |
 //! | [`Withdrawn`]                                                     | the sender gave a long message up half-way      |
 //! | [`Finalized`]                                                     | a call came after [`finalize`]                  |
@@ -77,6 +78,44 @@
 //! # }
 //! ```
 //!
+//! # Going on after a failure
+//!
+//! With [`Policy::Return`] the death of a rank is an error of the operations that need it, and the others go on, in the
+//! manner of ULFM, the fault tolerance proposed for MPI. Whoever gives up revokes the communicator, so that nobody waits
+//! for somebody who has given up; then all who live shrink it:
+//!
+//! ```no_run
+//! use phalanx::{ErrorKind, Policy, Sum};
+//!
+//! # fn main() -> phalanx::Result<()> {
+//! let mut world = phalanx::init()?;
+//! world.set_policy(Policy::Return)?;
+//! world.agree(0)?; // from here on all ranks have chosen
+//! let mut step = 0_u64;
+//! while step < 1000 {
+//!     match world.allreduce(step, Sum) {
+//!         Ok(_) => step += 1,
+//!         Err(error) if matches!(error.kind(), ErrorKind::PeerGone { .. } | ErrorKind::Revoked) => {
+//!             world.revoke();
+//!             world = world.shrink()?;
+//!             // Some may have been a step ahead when it happened.
+//!             step = world.allreduce(step, phalanx::Min)?;
+//!         }
+//!         Err(error) => return Err(error),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Errors are local: one rank may have left a collective with success that fails on another. What
+//! [`agree`](crate::Communicator::agree) says is the same on all ranks, and it works whatever has failed. A failed rank
+//! disturbs only communicators that it belongs to. A receive from [`Source::Any`](crate::Source::Any) fails as long as a
+//! member has failed that was not acknowledged. The launcher decides alone who has failed and what was agreed; when it dies,
+//! the job ends. Ranks that are threads of one process fail together.
+//!
+//! [`Policy::Return`]: crate::Policy::Return
+//!
 //! # The end of a rank
 //!
 //! Dropping the last handle finalizes: what was sent is still delivered. [`finalize`] does the same and can
@@ -90,6 +129,7 @@
 //! [`Object`]: crate::ErrorKind::Object
 //! [`Mismatch`]: crate::ErrorKind::Mismatch
 //! [`PeerGone`]: crate::ErrorKind::PeerGone
+//! [`Revoked`]: crate::ErrorKind::Revoked
 //! [`Unreachable`]: crate::ErrorKind::Unreachable
 //! [`Timeout`]: crate::ErrorKind::Timeout
 //! [`Withdrawn`]: crate::ErrorKind::Withdrawn

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::execute::Setting;
 use super::progress::Core;
 use super::state::{CollectiveKey, Fault};
-use super::{Borrowed, Runtime};
+use super::{Borrowed, Reach, Runtime};
 use crate::pod::OwnedElements;
 use crate::schedule::Schedule;
 
@@ -28,7 +28,7 @@ impl Runtime {
             buffers: vec![],
         };
         let key = self.station.act(|core| {
-            core.check_alive()?;
+            core.check_open(setting.context, Reach::All)?;
             let buffers = &mut core.state.buffers;
             // SAFETY: `guard` takes the entries out before this function returns or unwinds.
             let input = input.map(|bytes| unsafe { buffers.lend(bytes) });
@@ -52,7 +52,7 @@ impl Runtime {
         output: Option<Box<dyn OwnedElements>>,
     ) -> Result<CollectiveKey, Fault> {
         self.station.act(|core| {
-            core.check_alive()?;
+            core.check_open(setting.context, Reach::All)?;
             let buffers = &mut core.state.buffers;
             let [input, output] =
                 [input, output].map(|it| it.map(|elements| buffers.own(elements)));

@@ -119,6 +119,9 @@ impl Core {
             peer,
             ..
         } = *mismatch;
+        if self.state.survival.excuses(context) {
+            return;
+        }
         self.tell_call(context, sequence, peer);
         let until = Instant::now() + Duration::from_millis(DISPUTE_MILLIS_MAX);
         self.state.disputes.open.push(Open {

@@ -14,6 +14,7 @@ pub(crate) mod meeting;
 mod progress;
 mod requests;
 mod state;
+mod survival;
 mod wait;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,7 @@ pub(crate) use control::Reporter;
 pub(crate) use dispute::{CollectiveCall, describe_mismatch};
 pub(crate) use execute::Setting;
 pub(crate) use state::{CollectiveKey, Fault, JobFailureKind, RequestKey};
+pub(crate) use survival::{NoLauncher, Reach};
 
 use crate::base::ids::{Context, Peer};
 use crate::engine::{BufferId, Mode, Pattern};
@@ -55,6 +57,15 @@ pub(crate) struct Identity {
     pub(crate) me: Peer,
     pub(crate) size: u32,
     pub(crate) nodes: Arc<NodeMap>,
+}
+
+impl RecvArgs {
+    const fn reach(&self) -> Reach {
+        match self.pattern.source {
+            Some(_) => Reach::One,
+            None => Reach::Any,
+        }
+    }
 }
 
 impl Identity {

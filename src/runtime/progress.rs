@@ -9,7 +9,7 @@ use super::meeting::Meetings;
 use super::state::{
     CollectiveKey, Fault, Handle, JobFailure, JobFailureKind, RequestKey, State, index, lent_id,
 };
-use crate::base::ids::Peer;
+use crate::base::ids::{Context, Peer};
 use crate::engine::{Action, BufferId, Envelope, Failure, Owner, RecvId, SendId};
 use crate::limits::{VERDICT_MILLIS_MAX, WATCH_AFTER_MILLIS};
 use crate::transport::{Fabric, Lost, Payload};
@@ -328,6 +328,8 @@ impl Core {
                     self.fabric.resolve(Peer(rank), addresses);
                 }
                 ToRank::Gone(departure) => self.departed(&departure),
+                ToRank::Revoked { context } => self.revoked(Context(context)),
+                ToRank::Agreed(agreed) => self.agreed(agreed),
             }
         }
         if let Some(why) = end {
@@ -367,11 +369,7 @@ impl Core {
                 self.perform();
             } // Otherwise when the last of what it sent has been read.
         } else {
-            self.state.fail_job(JobFailure {
-                peer,
-                cause,
-                kind: JobFailureKind::Gone,
-            });
+            self.peer_failed(peer, cause);
         }
     }
 
@@ -414,11 +412,7 @@ impl Core {
         let due = self.suspects.iter().position(|(_, until, _)| *until <= now);
         if let Some((peer, _, text)) = due.map(|index| self.suspects.swap_remove(index)) {
             let cause = format!("does not answer: {text}");
-            self.state.fail_job(JobFailure {
-                peer,
-                cause,
-                kind: JobFailureKind::Gone,
-            });
+            self.peer_failed(peer, cause);
         }
     }
 

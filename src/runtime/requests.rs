@@ -7,7 +7,8 @@ use slotmap::Key;
 
 use super::progress::Core;
 use super::state::{Fault, Handle, Request, RequestKey};
-use super::{Borrowed, RecvArgs, Runtime, SendArgs};
+use super::{Borrowed, Reach, RecvArgs, Runtime, SendArgs};
+use crate::base::ids::Context;
 use crate::engine::{
     BufferId, Capacity, Envelope, Failure, Incoming, Outgoing, Owner, Pattern, SendStart,
 };
@@ -28,7 +29,7 @@ impl Runtime {
             buffers: vec![],
         };
         let begun = self.station.act(|core| {
-            core.check_alive()?;
+            core.check_open(args.context, Reach::One)?;
             // SAFETY: `guard` takes the entry out before this function returns or unwinds.
             let buffer = unsafe { core.state.buffers.lend(bytes) };
             guard.buffers.push(buffer);
@@ -53,7 +54,7 @@ impl Runtime {
             buffers: vec![],
         };
         let key = self.station.act(|core| {
-            core.check_alive()?;
+            core.check_open(args.pattern.context, args.reach())?;
             let capacity = Capacity::Fixed(bytes.len() as u64);
             // SAFETY: `guard` takes the entry out before this function returns or unwinds.
             let buffer = unsafe { core.state.buffers.lend_mut(bytes) };
@@ -71,7 +72,7 @@ impl Runtime {
         elements: Box<dyn OwnedElements>,
     ) -> Result<RequestKey, Fault> {
         self.station.act(|core| {
-            core.check_alive()?;
+            core.check_open(args.context, Reach::One)?;
             let length = elements.bytes().len() as u64;
             let buffer = core.state.buffers.own(elements);
             match core.begin_send(args, length, buffer) {
@@ -93,7 +94,7 @@ impl Runtime {
         capacity: Capacity,
     ) -> Result<RequestKey, Fault> {
         self.station.act(|core| {
-            core.check_alive()?;
+            core.check_open(args.pattern.context, args.reach())?;
             let buffer = core.state.buffers.own(elements);
             Ok(core.begin_recv(args, capacity, buffer))
         })
@@ -111,7 +112,7 @@ impl Runtime {
         bytes: &[u8],
     ) -> Result<RequestKey, Fault> {
         self.station.act(|core| {
-            core.check_alive()?;
+            core.check_open(args.context, Reach::One)?;
             // SAFETY: the caller sees to it that the request, and with it the entry, is taken out.
             let buffer = unsafe { core.state.buffers.lend(bytes) };
             match core.begin_send(args, bytes.len() as u64, buffer) {
@@ -136,7 +137,7 @@ impl Runtime {
         bytes: &mut [u8],
     ) -> Result<RequestKey, Fault> {
         self.station.act(|core| {
-            core.check_alive()?;
+            core.check_open(args.pattern.context, args.reach())?;
             let capacity = Capacity::Fixed(bytes.len() as u64);
             // SAFETY: the caller sees to it that the request, and with it the entry, is taken out.
             let buffer = unsafe { core.state.buffers.lend_mut(bytes) };
@@ -256,7 +257,7 @@ impl Core {
         length: u64,
         buffer: BufferId,
     ) -> Result<Option<RequestKey>, Fault> {
-        let key = self.new_request(buffer);
+        let key = self.new_request(buffer, (args.context, Reach::One));
         let started = self.state.engine.send(Outgoing {
             to: args.to,
             context: args.context,
@@ -290,7 +291,8 @@ impl Core {
     }
 
     fn begin_recv(&mut self, args: RecvArgs, capacity: Capacity, buffer: BufferId) -> RequestKey {
-        let key = self.new_request(buffer);
+        let place = (args.pattern.context, args.reach());
+        let key = self.new_request(buffer, place);
         let id = self.state.engine.recv(Incoming {
             pattern: args.pattern,
             check: args.check,
@@ -307,10 +309,11 @@ impl Core {
         key
     }
 
-    fn new_request(&mut self, buffer: BufferId) -> RequestKey {
+    fn new_request(&mut self, buffer: BufferId, place: (Context, Reach)) -> RequestKey {
         self.state.requests.insert(Request {
             handle: Handle::None,
             buffer,
+            place,
             outcome: None,
             waker: None,
             forgotten: false,
@@ -318,7 +321,7 @@ impl Core {
     }
 
     fn completed_request(&mut self, buffer: BufferId) -> RequestKey {
-        let key = self.new_request(buffer);
+        let key = self.new_request(buffer, (Context::WORLD, Reach::One));
         let source = self.state.me;
         self.state.requests[key].outcome = Some(Ok(Envelope {
             source,
@@ -344,6 +347,11 @@ impl Core {
         }
         let gone = self.state.engine.nobody_left(pattern.source);
         let gone = gone.map(|peer| Err(Fault::Message(Failure::PeerGone(peer))));
-        gone.or_else(|| self.failed())
+        let reach = match pattern.source {
+            Some(_) => Reach::One,
+            None => Reach::Any,
+        };
+        let closed = || self.check_open(pattern.context, reach).err().map(Err);
+        gone.or_else(closed)
     }
 }

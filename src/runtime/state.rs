@@ -10,7 +10,8 @@ use slotmap::{Key, KeyData, SlotMap, new_key_type};
 use super::buffers::{Buffers, Exposed};
 use super::dispute::Disputes;
 use super::execute::Running;
-use crate::base::ids::Peer;
+use super::survival::{Reach, Survival};
+use crate::base::ids::{Context, Peer};
 use crate::engine::matching::NodeId;
 use crate::engine::{BufferId, Engine, Envelope, Failure, Landing, Owner, RecvId, SendId};
 use crate::limits::DISPUTE_BYTES_MAX;
@@ -39,6 +40,8 @@ pub(crate) enum Fault {
     },
     /// The job cannot go on.
     Job(Arc<JobFailure>),
+    /// The communicator was revoked.
+    Revoked,
     /// The runtime was finalized before.
     Finalized,
     /// The time limit passed.
@@ -78,6 +81,8 @@ pub(crate) enum Handle {
 pub(crate) struct Request {
     pub(crate) handle: Handle,
     pub(crate) buffer: BufferId,
+    /// Its message space, and whom it counts on.
+    pub(crate) place: (Context, Reach),
     pub(crate) outcome: Option<Result<Envelope, Fault>>,
     pub(crate) waker: Option<Waker>,
     /// Nobody will ask for the outcome.
@@ -117,6 +122,8 @@ pub(crate) struct State {
     /// Peers from which nothing more will arrive, because they finalized.
     pub(crate) closed: HashSet<Peer, FxBuildHasher>,
     pub(crate) disputes: Disputes,
+    /// What this rank goes on with after failures.
+    pub(crate) survival: Survival,
     /// Words of a dispute that are arriving.
     words: HashMap<Peer, (Header, Vec<u8>), FxBuildHasher>,
     /// Counts completed operations, so that threads that wait can be woken.
@@ -143,6 +150,7 @@ impl State {
             departures: HashMap::default(),
             closed: HashSet::default(),
             disputes: Disputes::default(),
+            survival: Survival::default(),
             words: HashMap::default(),
             completions: 0,
         }
@@ -351,6 +359,12 @@ impl Sink for State {
             }
         }
         self.engine.landed(landing);
+        if let Landing::Staged { staged, .. } = landing {
+            let space = self.engine.space_of(staged);
+            if let Some(context) = space.filter(|&context| self.survival.is_revoked(context)) {
+                self.engine.discard(context);
+            }
+        }
     }
 
     fn lent(&self, id: LentId, offset: u64, length: usize) -> Option<&[u8]> {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use daemons::{Assignment, Exit, FromDaemon, Stream, ToDaemon};
 pub use framing::{ControlError, Decoder, encode};
-pub use ranks::{Cause, Departure, FailureClass, FromRank, ToRank, Welcome};
+pub use ranks::{Agreed, Cause, Departure, FailureClass, FromRank, ToRank, Welcome};
 
 /// The version of everything in this module and of the frame header; both sides must agree exactly.
 pub const PROTOCOL: u32 = 3;

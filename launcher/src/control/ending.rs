@@ -118,7 +118,7 @@ impl Job {
         let code = match self.phase {
             Phase::Ending { code, .. } => code,
             Phase::Interrupted { code, .. } => code.unwrap_or(0),
-            Phase::Running | Phase::Judging { .. } => 0,
+            Phase::Running | Phase::Judging { .. } => self.code_of_survivors(),
             Phase::Over => return,
         };
         self.phase = Phase::Over;

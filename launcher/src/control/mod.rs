@@ -10,6 +10,7 @@
 mod departures;
 mod ending;
 mod report;
+mod survival;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use phalanx::wire::control::{
 use crate::exit;
 use crate::place::Placement;
 use departures::Departures;
+use survival::Survival;
 
 /// Time that a victim's end waits for its cause.
 const JUDGEMENT: Duration = Duration::from_millis(300);
@@ -128,6 +130,7 @@ pub(crate) struct Job {
     phase: Phase,
     failed: Vec<u32>,
     departures: Departures,
+    survival: Survival,
     events: u64,
     timeout: Option<Duration>,
     actions: Vec<Action>,
@@ -148,6 +151,7 @@ impl Job {
             phase: Phase::Running,
             failed: Vec::new(),
             departures: Departures::new(size),
+            survival: Survival::new(size),
             events: 0,
             timeout: setup.timeout.map(|timeout| now + timeout),
             actions: Vec::new(),
@@ -268,6 +272,7 @@ impl Job {
             FromRank::Finalized => {
                 self.ranks[rank as usize].finalized = true;
                 self.departures.finalized(rank, now);
+                self.decide_all();
             }
             FromRank::Panicked { message, location } => {
                 self.complain(rank, Complaint::Panicked { message, location });
@@ -275,6 +280,14 @@ impl Job {
             FromRank::Failed { message, class } => {
                 self.complain(rank, Complaint::Failed { message, class });
             }
+            FromRank::Policy { returns } => self.survival.set_returns(rank, returns),
+            FromRank::Revoke { context } => self.revoke(rank, context),
+            FromRank::Agree {
+                context,
+                sequence,
+                members,
+                flags,
+            } => self.contribute(rank, (context, sequence), members, flags),
             FromRank::Abort { code, message } => {
                 if self.is_undecided() {
                     let code = code.max(1);
@@ -335,6 +348,7 @@ impl Job {
         } else {
             let cause = report::cause(&self.ranks[rank as usize]);
             self.announce(rank, &cause);
+            self.decide_all();
         }
     }
 
@@ -353,6 +367,13 @@ impl Job {
         let cause = report::cause(&self.ranks[rank as usize]);
         self.departures.everyone_watches(rank);
         self.announce(rank, &cause);
+        self.decide_all();
+        if self.phase == Phase::Running && self.goes_on() {
+            let line = report::failed(&self.name(rank), &self.ranks[rank as usize], self.alive());
+            let line = line + &report::go_on(self.alive());
+            self.actions.push(Action::Say(line));
+            return;
+        }
         match self.phase {
             Phase::Interrupted { .. } => self.fails_after_interrupt(rank, now),
             _ if self.is_victim(rank) || self.an_earlier_one_still_dies(rank) => {

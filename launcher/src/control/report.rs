@@ -58,6 +58,16 @@ pub(super) fn others(alive: usize, size: usize) -> String {
     }
 }
 
+/// What becomes of the others under the policy that they have chosen.
+pub(super) fn go_on(alive: usize) -> String {
+    let ranks = if alive == 1 { "rank goes" } else { "ranks go" };
+    format!("; {alive} {ranks} on without it")
+}
+
+pub(super) fn other_members(name: &str) -> String {
+    format!("{name} named other members of a communicator than the rest; this is a bug of phalanx")
+}
+
 /// The exit code of a job that this rank made fail.
 pub(super) fn exit_code(rank: &Rank) -> u8 {
     if let Some(Complaint::Failed { class, .. }) = &rank.complaint {

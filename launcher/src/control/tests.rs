@@ -5,13 +5,13 @@ use phalanx::wire::control::Departure;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGTSTP, SIGUSR1};
 
 /// A job of `ranks` on one host, all started; collects what it does.
-struct Bed {
-    job: Job,
+pub(super) struct Bed {
+    pub(super) job: Job,
     now: Duration,
 }
 
 impl Bed {
-    fn new(ranks: u32) -> Self {
+    pub(super) fn new(ranks: u32) -> Self {
         Self::with_timeout(ranks, None)
     }
 
@@ -41,32 +41,32 @@ impl Bed {
         bed
     }
 
-    fn event(&mut self, event: Event) -> Vec<Action> {
+    pub(super) fn event(&mut self, event: Event) -> Vec<Action> {
         self.job.handle(event, self.now);
         self.job.take_actions()
     }
 
-    fn daemon(&mut self, message: FromDaemon) -> Vec<Action> {
+    pub(super) fn daemon(&mut self, message: FromDaemon) -> Vec<Action> {
         self.event(Event::Daemon { node: 0, message })
     }
 
-    fn says(&mut self, rank: u32, message: FromRank) -> Vec<Action> {
+    pub(super) fn says(&mut self, rank: u32, message: FromRank) -> Vec<Action> {
         self.daemon(FromDaemon::FromRank { rank, message })
     }
 
-    fn join_all(&mut self) {
+    pub(super) fn join_all(&mut self) {
         for rank in 0..u32::try_from(self.job.ranks.len()).expect("few") {
             let addresses = vec![format!("127.0.0.1:{rank}")];
             self.says(rank, join(addresses));
         }
     }
 
-    fn exits(&mut self, rank: u32, code: u8) -> Vec<Action> {
+    pub(super) fn exits(&mut self, rank: u32, code: u8) -> Vec<Action> {
         let exit = Exit::Code(code);
         self.daemon(FromDaemon::Exited { rank, exit })
     }
 
-    fn killed(&mut self, rank: u32, signal: u8) -> Vec<Action> {
+    pub(super) fn killed(&mut self, rank: u32, signal: u8) -> Vec<Action> {
         let exit = Exit::Signal(signal);
         self.daemon(FromDaemon::Exited { rank, exit })
     }
@@ -76,13 +76,13 @@ impl Bed {
         self.says(rank, FromRank::Failed { message, class });
     }
 
-    fn after(&mut self, millis: u64) -> Vec<Action> {
+    pub(super) fn after(&mut self, millis: u64) -> Vec<Action> {
         self.now += Duration::from_millis(millis);
         self.job.tick(self.now);
         self.job.take_actions()
     }
 
-    fn done(&mut self) -> Vec<Action> {
+    pub(super) fn done(&mut self) -> Vec<Action> {
         self.daemon(FromDaemon::Done)
     }
 }
@@ -95,7 +95,7 @@ fn join(addresses: Vec<String>) -> FromRank {
     }
 }
 
-fn said(actions: &[Action]) -> Vec<&str> {
+pub(super) fn said(actions: &[Action]) -> Vec<&str> {
     let mut lines = Vec::new();
     for action in actions {
         if let Action::Say(line) = action {
@@ -105,7 +105,7 @@ fn said(actions: &[Action]) -> Vec<&str> {
     lines
 }
 
-fn send(message: ToDaemon) -> Action {
+pub(super) fn send(message: ToDaemon) -> Action {
     Action::Send { node: 0, message }
 }
 

@@ -42,6 +42,13 @@ pub enum ToRank {
     },
     /// A rank that was watched, or died, will not answer any more.
     Gone(Departure),
+    /// All ranks are to give up what they do on a communicator.
+    Revoked {
+        /// The message space of the communicator.
+        context: u64,
+    },
+    /// What [`FromRank::Agree`] of all members has come to.
+    Agreed(Agreed),
 }
 
 /// From a rank to its daemon.
@@ -82,6 +89,27 @@ pub enum FromRank {
         /// The kind of error, for the exit code.
         class: FailureClass,
     },
+    /// Whether this rank goes on when others fail.
+    Policy {
+        /// It does.
+        returns: bool,
+    },
+    /// All ranks are to give up what they do on a communicator.
+    Revoke {
+        /// The message space of the communicator.
+        context: u64,
+    },
+    /// This rank's part of an agreement, which is decided when all members that live have said theirs.
+    Agree {
+        /// The message space of the communicator.
+        context: u64,
+        /// The number of this agreement there.
+        sequence: u64,
+        /// World ranks of all members.
+        members: Vec<u32>,
+        /// The bits that are combined by AND.
+        flags: u64,
+    },
     /// End the whole job with this exit code.
     Abort {
         /// Exit code of the job, 1..=255.
@@ -89,6 +117,19 @@ pub enum FromRank {
         /// Why.
         message: String,
     },
+}
+
+/// What the members of a communicator have agreed on: the same for all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agreed {
+    /// The message space of the communicator.
+    pub context: u64,
+    /// The number of the agreement there.
+    pub sequence: u64,
+    /// The AND of what the members that took part have said.
+    pub flags: u64,
+    /// World ranks of the members that have failed.
+    pub failed: Vec<u32>,
 }
 
 /// What sort of error a rank ended with.
