@@ -32,7 +32,7 @@ fn run(share: u64) {
         None => 0..number("PHALANX_SEEDS").unwrap_or(SEEDS),
     };
     let (mut messages, mut pulls, mut turns) = (0, 0, 0);
-    let (mut held, mut staged) = (0, 0);
+    let (mut held, mut staged, mut storms) = (0, 0, 0);
     for seed in seeds.filter(|seed| seed % SHARES == share) {
         let mut simulation = Simulation::new(seed);
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| simulation.run())) {
@@ -42,11 +42,12 @@ fn run(share: u64) {
         messages += simulation.network.messages.len();
         pulls += simulation.network.pulls;
         turns += simulation.turn;
+        storms += simulation.network.storms.begun;
         held = simulation.network.held_seen.max(held);
         staged = simulation.network.staged_peak.max(staged);
     }
     eprintln!(
-        "{messages} messages, {pulls} pulls, {turns} turns; at most {held} held back, {staged} bytes staged"
+        "{messages} messages, {pulls} pulls, {turns} turns, {storms} storms; at most {held} held back, {staged} bytes staged"
     );
 }
 

@@ -6,3 +6,4 @@ pub mod network;
 pub mod node;
 pub mod program;
 pub mod random;
+pub mod storms;

@@ -13,6 +13,7 @@ use slotmap::Key;
 
 use super::judge::Message;
 use super::node::{Node, Todo, payload, send_buffer};
+use super::storms::Storms;
 
 /// Memory of the sender that is read while the frame is being written.
 pub struct Lent {
@@ -58,6 +59,7 @@ pub struct Network {
     /// Percent of the turns that a link uses.
     speeds: Vec<u32>,
     pub weather: Weather,
+    pub storms: Storms,
     window: u64,
     pub staged_peak: usize,
     pub held_seen: usize,
@@ -97,6 +99,7 @@ impl Network {
         let speeds =
             (0..pairs).map(|_| *[100, 100, 50, 20, 3].get(rng.random_range(0..5)).unwrap());
         let speeds = speeds.collect();
+        let storms = Storms::new(&mut rng, size as usize);
         let window = nodes[0].engine.credit_state(Peer(0)).0;
         Self {
             rng,
@@ -108,6 +111,7 @@ impl Network {
             busy: Vec::new(),
             speeds,
             weather,
+            storms,
             window,
             staged_peak: 0,
             held_seen: 0,
@@ -240,11 +244,16 @@ impl Network {
             }
             self.busy.swap_remove(pick);
         };
+        let (from, to) = (link / self.nodes.len(), link % self.nodes.len());
+        if self.storms.cuts(from, to) {
+            return true;
+        }
         if self.rng.random_range(0..100) < self.speeds[link] {
-            let from = link / self.nodes.len();
             if self.rng.random_bool(0.5) {
-                self.write(link, from);
-            } else {
+                if !self.storms.stops(from) {
+                    self.write(link, from);
+                }
+            } else if !self.storms.stops(to) {
                 let frames = self.rng.random_range(1..8);
                 (0..frames).for_each(|_| self.read(link));
             }

@@ -65,7 +65,13 @@ pub struct Simulation {
 impl Simulation {
     pub fn new(seed: u64) -> Self {
         let mut dice: SmallRng = rand::SeedableRng::seed_from_u64(seed ^ 0x5eed);
-        let size = *[2, 2, 3, 4, 5, 8, 16].get(dice.random_range(0..7)).unwrap();
+        let size = match seed % 1000 {
+            // Large ones are rare: their links are the square.
+            999 => 512,
+            499 => 128,
+            _ if seed % 100 == 49 => 33,
+            _ => [2, 2, 3, 4, 5, 8, 16][dice.random_range(0..7)],
+        };
         let weather = Weather {
             size,
             unexpected_bytes_max: [0, 100_000, 64 << 20][dice.random_range(0..3)],
@@ -106,14 +112,17 @@ impl Simulation {
                 let victim = self.network.rng.random_range(0..size);
                 self.network.kill(victim);
             }
-            let rank = self.network.rng.random_range(0..size);
+            let Network { storms, rng, .. } = &mut self.network;
+            storms.pass(self.turn, rng);
+            let rank = rng.random_range(0..size);
             let moved = match self.network.rng.random_range(0..8) {
                 0..4 => self.network.flow(),
+                _ if self.network.storms.stops(rank) => true,
                 4..6 => self.network.nodes[rank].alive && self.network.act(rank),
                 6 => self.network.nodes[rank].alive && self.run_ahead(rank),
                 _ => self.network.rng.random_ratio(1, 50) && self.notice(rank),
             };
-            if !moved && !self.sweep() && !self.rescue() {
+            if !moved && !self.network.storms.rage() && !self.sweep() && !self.rescue() {
                 break;
             }
         }

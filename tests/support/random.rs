@@ -207,10 +207,12 @@ fn add_collective(
     late: &mut [Vec<Step>],
     sequence: u64,
 ) {
-    for from in 0..early.len() {
+    let size = early.len();
+    for from in 0..size {
         late[from].insert(0, Step::Begin(sequence));
-        for to in 0..early.len() {
-            if rng.random_bool(0.5) {
+        for to in 0..size {
+            // About four for each rank of many.
+            if rng.random_range(0..size.max(8)) >= 4 {
                 continue;
             }
             let message = Message {
