@@ -140,7 +140,8 @@ fn ends(route: Option<Route>, sleeps: bool) -> [End; 2] {
                         rank: Peer(rank),
                         size: 2,
                         route: Box::new(move |_| route),
-                        listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                        listen: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+                        ports: None,
                         start_limit: None,
                         faults: None,
                     })

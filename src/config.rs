@@ -25,6 +25,12 @@ pub struct Config {
     /// `PHALANX_THREADS`: run this many ranks as threads of one process when there is no launcher.
     /// Default: 1.
     pub threads: Option<usize>,
+    /// `PHALANX_INTERFACE`: at which interfaces or networks a rank listens when its job spans hosts,
+    /// `eth0` or `10.1.0.0/16`, several with commas. Default: at all that another host may reach.
+    pub interface: Option<String>,
+    /// `PHALANX_PORTS`: TCP ports that a rank may listen at, `LOW-HIGH`. Each rank takes one for each of
+    /// its addresses. Default: whichever the operating system chooses.
+    pub ports: Option<(u16, u16)>,
 }
 
 impl Config {
@@ -80,7 +86,28 @@ impl Config {
             timeout,
             algorithms: lookup("PHALANX_ALGORITHMS").unwrap_or_default(),
             threads,
+            interface: lookup("PHALANX_INTERFACE").filter(|text| !text.trim().is_empty()),
+            ports: match lookup("PHALANX_PORTS") {
+                None => None,
+                Some(text) => {
+                    Some(ports(&text).map_err(|error| format!("PHALANX_PORTS={text}: {error}"))?)
+                }
+            },
         })
+    }
+}
+
+/// Reads a range of ports, `LOW-HIGH`.
+///
+/// # Errors
+///
+/// What it should look like.
+pub fn ports(text: &str) -> Result<(u16, u16), String> {
+    let number = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    match (number(low), number(high)) {
+        (Some(low), Some(high)) if low <= high => Ok((low, high)),
+        _ => Err("write two ports from 1 to 65535, as in 20000-20999".into()),
     }
 }
 
@@ -106,6 +133,8 @@ mod tests {
             ("PHALANX_TIMEOUT", "-1"),
             ("PHALANX_THREADS", "0"),
             ("PHALANX_YIELDS", "many"),
+            ("PHALANX_PORTS", "9-8"),
+            ("PHALANX_PORTS", "0-8"),
         ] {
             let error = set(name, value).expect_err("nonsense");
             assert!(error.contains(name) && error.contains(value), "{error}");

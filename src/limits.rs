@@ -68,6 +68,16 @@ pub const HANDSHAKE_MILLIS_MAX: u64 = 2_000;
 /// Connections that may be in the handshake at once; the oldest gives way.
 pub const HANDSHAKES_MAX: usize = 64;
 
+/// Addresses at which a rank listens at most, and those of a peer that are tried.
+pub const ADDRESSES_MAX: usize = 16;
+
+/// While one address of a peer does not answer, the next one is tried after this time.
+pub const NEXT_ADDRESS_MILLIS: u64 = 250;
+
+/// Time that a peer has to answer a greeting through TCP before its addresses are tried anew. It may
+/// compute for longer: that is no failure.
+pub const GREETING_MILLIS_MAX: u64 = 30_000;
+
 /// Time for the operating system to establish a connection.
 pub const CONNECT_MILLIS_MAX: u64 = 10_000;
 

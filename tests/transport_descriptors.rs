@@ -39,7 +39,8 @@ fn start(rank: u32) -> Fabric {
         rank: Peer(rank),
         size: 2,
         route: Box::new(|_| Route::Tcp),
-        listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        listen: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        ports: None,
         start_limit: None,
         faults: None,
     };

@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use phalanx::base::ids::{Epoch, JobId, Peer};
 use phalanx::wire::control::Secret;
-use phalanx::wire::handshake::{Greeting, Identity, Initiator, Rejected};
+use phalanx::wire::handshake::{Greeting, Identity, Initiator, Opening, Rejected};
 use phalanx_fuzz as _;
 
 fn identity(rank: u32) -> Identity {
@@ -32,7 +32,7 @@ fuzz_target!(|input: (u8, [u8; 80], [u8; 64], [u8; 32])| {
     let (keep, hello_change, challenge_change, proof_change) = input;
     let keep = |bit: u8| keep >> bit & 1 == 0;
     let (me, other) = (identity(0), identity(1));
-    let (initiator, hello) = Initiator::new(&other, me.rank, [1; 16]);
+    let (initiator, hello) = Initiator::new(&other, me.rank, &Opening::first([1; 16]));
 
     let said = altered(&hello, &hello_change, keep(0));
     match Greeting::read(&me, &said, [2; 16]) {
@@ -45,7 +45,7 @@ fuzz_target!(|input: (u8, [u8; 80], [u8; 64], [u8; 32])| {
     }
 
     let greeting = Greeting::read(&me, &hello, [2; 16]).expect("genuine");
-    let (acceptor, challenge) = greeting.proceed(&me, [2; 16]);
+    let (acceptor, challenge) = greeting.proceed(&me, [2; 16], 0);
     let said = altered(&challenge, &challenge_change, keep(1));
     assert_eq!(initiator.answer(&said).is_ok(), said == challenge);
 

@@ -86,6 +86,14 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "WHICH", default_value = "auto")]
     pub(crate) transport: Transport,
 
+    /// Interfaces or networks through which ranks of several hosts talk: `eth0`, `10.1.0.0/16`
+    #[arg(long, value_name = "NAME|CIDR")]
+    pub(crate) interface: Option<String>,
+
+    /// TCP ports at which ranks may listen [default: the operating system chooses]
+    #[arg(long, value_name = "LOW-HIGH", value_parser = phalanx::config::ports)]
+    pub(crate) ports: Option<(u16, u16)>,
+
     /// Set a variable in the environment of every rank (repeatable); `K` alone passes ours on
     #[arg(long, value_name = "K=V", value_parser = variable)]
     pub(crate) env: Vec<(String, String)>,
@@ -287,6 +295,7 @@ mod tests {
             (&["--timeout", "-3", "x"], "above 0"),
             (&["--timeout", "soon", "x"], "above 0"),
             (&["--transport", "pigeon", "x"], "auto, shm, unix, tcp"),
+            (&["--ports", "9-8", "x"], "20000-20999"),
             (&["--env", "=3", "x"], "NAME=VALUE"),
             (&["--env", "PHALANX_NO_SUCH_VARIABLE", "x"], "is not set"),
             (&["--frobnicate", "x"], "--frobnicate"),

@@ -81,6 +81,14 @@ impl Plan {
             Some(program) => command.insert(0, program),
             None => settle_program(&mut command, args.wdir.is_some())?,
         }
+        let mut environment = args.env;
+        let ports = args.ports.map(|(low, high)| format!("{low}-{high}"));
+        for (name, value) in [
+            ("PHALANX_INTERFACE", args.interface),
+            ("PHALANX_PORTS", ports),
+        ] {
+            environment.extend(value.map(|value| (name.to_owned(), value)));
+        }
         let threads = (args.style == Style::Threads).then_some(size);
         let processes = if threads.is_some() { 1 } else { size };
         Ok(Self {
@@ -93,7 +101,7 @@ impl Plan {
                 Transport::Shm => TransportChoice::Shm,
             },
             command,
-            environment: args.env,
+            environment,
             directory,
             tag_output: args.tag_output,
             timeout: args.timeout,

@@ -35,11 +35,19 @@
 //! 200 ms; when a connection fails for good, operations with that peer fail with
 //! [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) and others go on.
 //!
+//! A rank of a job that spans hosts listens at every address of its host that another one may reach: not
+//! at loopback and link-local ones, nor at interfaces that are down, and at the bridges of containers and
+//! virtual machines only when nothing else is left. `--interface` (or `PHALANX_INTERFACE`) chooses
+//! interfaces or networks, `eth0` or `10.1.0.0/16`; `--ports` (or `PHALANX_PORTS`) a range of ports. Whoever
+//! connects goes through the peer's addresses, the next one after 250 ms without an answer or when the
+//! one before has failed; the handshake tells whether the right rank has answered, and somebody else
+//! at the same private address is passed over. When all fail, the error names each with its own reason.
+//!
 //! # Who may connect
 //!
 //! Shared memory is inherited, and open to nobody else. Every connection begins with a handshake in which each side proves that it knows the 32-byte secret of
 //! the job, before anything else is read. At most 1 KiB is read from a stranger, within two seconds; the only answer
-//! it can get is that it speaks another version. The secret comes from the launcher through an inherited descriptor; it is never in a command line or
+//! it can get is that it speaks another version; a recorded greeting gets none. The secret comes from the launcher through an inherited descriptor; it is never in a command line or
 //! in the environment. On Linux Unix sockets have abstract names, which leave no file behind, and the user of
 //! the other process is checked. TCP listens on the loopback interface when all ranks are on one host.
 //! What follows the handshake is neither encrypted nor authenticated.

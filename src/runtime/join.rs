@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::engine::{Engine, EngineConfig, Route};
 use crate::limits;
 use crate::sys::descriptor::{inherit_any, inherit_socket};
-use crate::transport::{Fabric, Segment, SharedConfig, SocketsConfig, Waiter};
+use crate::transport::{Fabric, Segment, SharedConfig, SocketsConfig, Waiter, interfaces, usable};
 use crate::wire::control::{
     CONTROL_FD_VARIABLE, Decoder, FromRank, NodeMap, PROTOCOL, ToRank, TransportChoice, Welcome,
 };
@@ -87,7 +87,7 @@ fn launched(config: &Config, number: &str) -> Result<Arc<Runtime>, String> {
     };
     let (mut fabric, waiter) = match welcome.shared {
         Some(number) => shared_fabric(number, &welcome, config)?,
-        None => Fabric::sockets(sockets_config(&welcome))
+        None => Fabric::sockets(sockets_config(&welcome, config)?)
             .map_err(|error| format!("cannot listen for other ranks: {error}"))?,
     };
     fabric
@@ -243,7 +243,16 @@ fn shared_fabric(
     .map_err(|error| failed(error.to_string()))
 }
 
-fn sockets_config(welcome: &Welcome) -> SocketsConfig {
+/// Where to listen for TCP: nowhere near another host when the job has only one.
+fn listen_at(one_host: bool, config: &Config) -> Result<Vec<IpAddr>, String> {
+    if one_host && config.interface.is_none() {
+        return Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    }
+    let all = interfaces().map_err(|error| format!("cannot list the interfaces: {error}"))?;
+    usable(&all, config.interface.as_deref())
+}
+
+fn sockets_config(welcome: &Welcome, config: &Config) -> Result<SocketsConfig, String> {
     let node_of = welcome.nodes.node_of.clone();
     let (me, transport) = (welcome.rank as usize, welcome.transport);
     let one_host = node_of.iter().all(|node| *node == node_of[me]);
@@ -255,22 +264,23 @@ fn sockets_config(welcome: &Welcome) -> SocketsConfig {
         }
         TransportChoice::Auto => crate::transport::Route::Tcp,
     };
-    let listen = if one_host {
-        Ipv4Addr::LOCALHOST
-    } else {
-        Ipv4Addr::UNSPECIFIED
-    };
-    SocketsConfig {
+    let tcp = transport == TransportChoice::Tcp || !one_host;
+    Ok(SocketsConfig {
         job: welcome.job,
         secret: welcome.secret.clone(),
         epoch: Epoch(welcome.epoch),
         rank: Peer(welcome.rank),
         size: welcome.size,
         route: Box::new(route),
-        listen: IpAddr::V4(listen),
+        listen: if tcp {
+            listen_at(one_host, config)?
+        } else {
+            Vec::new()
+        },
+        ports: config.ports,
         start_limit: None,
         faults: None,
-    }
+    })
 }
 
 fn engine_config(identity: &Identity, epoch: Epoch, route: Route) -> EngineConfig {

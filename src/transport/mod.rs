@@ -47,6 +47,7 @@
 //!
 //! Every kind of link passes the one suite in `tests/transport.rs`.
 
+mod addresses;
 mod fabric;
 mod faulty;
 mod inbox;
@@ -57,6 +58,7 @@ mod threads;
 mod traced;
 mod waiter;
 
+pub use addresses::{Interface, interfaces, usable};
 pub use fabric::{Fabric, Turn};
 pub use faulty::Faults;
 pub(crate) use shm::cells::{Area, CELLS, PastCall, SHORT_BYTES, SLOT_BYTES};

@@ -19,17 +19,25 @@
 //! moved to another pair of ranks, or be replayed to a fresh nonce. They are compared in constant
 //! time. Messages have a fixed length and little-endian numbers:
 //!
-//! | Hello  |          | Challenge |          | Proof |     |
-//! |--------|----------|-----------|----------|-------|-----|
-//! | 0..8   | magic    | 0..4      | magic    | 0..32 | MAC |
-//! | 8..12  | protocol | 4..5      | verdict  |       |     |
-//! | 12..14 | epoch    | 5..8      | zero     |       |     |
-//! | 14..16 | zero     | 8..12     | protocol |       |     |
-//! | 16..24 | job      | 12..16    | zero     |       |     |
-//! | 24..28 | from     | 16..32    | nonce    |       |     |
-//! | 28..32 | to       | 32..64    | MAC      |       |     |
-//! | 32..48 | nonce    |           |          |       |     |
-//! | 48..80 | MAC      |           |          |       |     |
+//! | Hello  |             | Challenge |          | Proof |     |
+//! |--------|-------------|-----------|----------|-------|-----|
+//! | 0..8   | magic       | 0..4      | magic    | 0..32 | MAC |
+//! | 8..12  | protocol    | 4..5      | verdict  |       |     |
+//! | 12..14 | epoch       | 5..8      | zero     |       |     |
+//! | 14..16 | zero        | 8..12     | protocol |       |     |
+//! | 16..24 | job         | 12..16    | zero     |       |     |
+//! | 24..28 | from        | 16..32    | nonce    |       |     |
+//! | 28..32 | to          | 32..40    | received |       |     |
+//! | 32..48 | nonce       | 40..48    | zero     |       |     |
+//! | 48..52 | attempt     | 48..80    | MAC      |       |     |
+//! | 52..56 | connections |           |          |       |     |
+//! | 56..64 | received    |           |          |       |     |
+//! | 64..96 | MAC         |           |          |       |     |
+//!
+//! `attempt` grows with every attempt of one rank to reach another: an acceptor answers a `Hello` of an
+//! earlier one as little as one that it has seen before, so a recorded one is of no use. `received` says
+//! how many bytes of the peer's stream have arrived through earlier connections, and `connections` how
+//! many of those there were.
 //!
 //! The place of magic and protocol will never change, so that two versions can tell each other apart.
 //! A refusal for the version is the only answer that a stranger can get; its MAC is zero, because
@@ -46,9 +54,9 @@ use crate::limits::HANDSHAKE_BYTES_MAX;
 use crate::wire::control::{PROTOCOL, Secret};
 
 /// Bytes of the first message.
-pub const HELLO_BYTES: usize = 80;
+pub const HELLO_BYTES: usize = 96;
 /// Bytes of the answer.
-pub const CHALLENGE_BYTES: usize = 64;
+pub const CHALLENGE_BYTES: usize = 80;
 /// Bytes of the last message.
 pub const PROOF_BYTES: usize = 32;
 
@@ -60,6 +68,41 @@ const MAC_BYTES: usize = 32;
 
 /// A random number used once.
 pub type Nonce = [u8; 16];
+
+/// What an initiator says of its attempt to connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// A fresh random number.
+    pub nonce: Nonce,
+    /// Number of the attempt: the first is 1. Greetings to several addresses of the peer at the same
+    /// time belong to one attempt.
+    pub attempt: u32,
+    /// Complete connections to the peer that there were before.
+    pub connections: u32,
+    /// Bytes of the peer's stream that have arrived through them.
+    pub received: u64,
+}
+
+impl Opening {
+    /// That of a first attempt.
+    pub const fn first(nonce: Nonce) -> Self {
+        Self {
+            nonce,
+            attempt: 1,
+            connections: 0,
+            received: 0,
+        }
+    }
+}
+
+/// What an acceptor that wants the connection has said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The last message of the handshake.
+    pub proof: [u8; PROOF_BYTES],
+    /// Bytes of the initiator's stream that have arrived through earlier connections.
+    pub received: u64,
+}
 
 /// What both sides of a connection must agree on.
 #[derive(Clone, Debug)]
@@ -157,8 +200,8 @@ pub struct Initiator {
 
 impl Initiator {
     /// Starts a handshake with `to`: the state, and the first message.
-    pub fn new(me: &Identity, to: Peer, nonce: Nonce) -> (Self, [u8; HELLO_BYTES]) {
-        let hello = hello_bytes(me, PROTOCOL, to, nonce);
+    pub fn new(me: &Identity, to: Peer, opening: &Opening) -> (Self, [u8; HELLO_BYTES]) {
+        let hello = hello_bytes(me, PROTOCOL, to, opening);
         let secret = me.secret.clone();
         (Self { secret, hello }, hello)
     }
@@ -168,10 +211,7 @@ impl Initiator {
     /// # Errors
     ///
     /// When the acceptor does not want the connection, or is not what it should be.
-    pub fn answer(
-        &self,
-        challenge: &[u8; CHALLENGE_BYTES],
-    ) -> Result<[u8; PROOF_BYTES], InitiatorError> {
+    pub fn answer(&self, challenge: &[u8; CHALLENGE_BYTES]) -> Result<Wanted, InitiatorError> {
         let (said, tag) = challenge.split_at(CHALLENGE_BYTES - MAC_BYTES);
         if said[..4] != CHALLENGE_MAGIC {
             return Err(InitiatorError::Malformed);
@@ -183,11 +223,14 @@ impl Initiator {
         if !verify(&self.secret, b"challenge", &[&self.hello, said], tag) {
             return Err(InitiatorError::Authentication);
         }
-        if said[5..8] != [0; 3] || said[12..16] != [0; 4] {
+        if said[5..8] != [0; 3] || said[12..16] != [0; 4] || said[40..48] != [0; 8] {
             return Err(InitiatorError::Malformed);
         }
         match said[4] {
-            0 => Ok(mac(&self.secret, b"proof", &[&self.hello, challenge])),
+            0 => Ok(Wanted {
+                proof: mac(&self.secret, b"proof", &[&self.hello, challenge]),
+                received: u64_at(said, 32),
+            }),
             verdict => Err(Refusal::from_byte(verdict)
                 .map_or(InitiatorError::Malformed, InitiatorError::Refused)),
         }
@@ -200,6 +243,8 @@ pub struct Greeting {
     hello: [u8; HELLO_BYTES],
     /// Who opened the connection.
     pub from: Peer,
+    /// What it says of its attempt.
+    pub opening: Opening,
 }
 
 impl Greeting {
@@ -222,9 +267,17 @@ impl Greeting {
             return Err(Rejected::Stranger);
         }
         let from = Peer(u32_at(said, 24));
+        let mut theirs = [0; 16];
+        theirs.copy_from_slice(&said[32..48]);
         let greeting = Self {
             hello: *hello,
             from,
+            opening: Opening {
+                nonce: theirs,
+                attempt: u32_at(said, 48),
+                connections: u32_at(said, 52),
+                received: u64_at(said, 56),
+            },
         };
         let wrong = if said[16..24] != me.job.0.to_le_bytes() {
             Some(Refusal::Job)
@@ -241,21 +294,39 @@ impl Greeting {
         }
     }
 
-    /// The answer that asks for the proof, and the state that will judge it.
-    pub fn proceed(self, me: &Identity, nonce: Nonce) -> (Acceptor, [u8; CHALLENGE_BYTES]) {
-        let challenge = self.challenge(me, 0, nonce);
+    /// The answer that asks for the proof, and the state that will judge it. `received` bytes of the
+    /// initiator's stream have arrived through earlier connections.
+    pub fn proceed(
+        self,
+        me: &Identity,
+        nonce: Nonce,
+        received: u64,
+    ) -> (Acceptor, [u8; CHALLENGE_BYTES]) {
+        let challenge = self.challenge(me, 0, nonce, received);
         let proof = mac(&me.secret, b"proof", &[&self.hello, &challenge]);
-        let from = self.from;
-        (Acceptor { from, proof }, challenge)
+        let (from, opening) = (self.from, self.opening);
+        let acceptor = Acceptor {
+            from,
+            opening,
+            proof,
+        };
+        (acceptor, challenge)
     }
 
     /// The answer that refuses the connection.
     pub fn refuse(&self, me: &Identity, why: Refusal, nonce: Nonce) -> [u8; CHALLENGE_BYTES] {
-        self.challenge(me, why as u8, nonce)
+        self.challenge(me, why as u8, nonce, 0)
     }
 
-    fn challenge(&self, me: &Identity, verdict: u8, nonce: Nonce) -> [u8; CHALLENGE_BYTES] {
+    fn challenge(
+        &self,
+        me: &Identity,
+        verdict: u8,
+        nonce: Nonce,
+        received: u64,
+    ) -> [u8; CHALLENGE_BYTES] {
         let mut bytes = challenge_bytes(verdict, nonce);
+        bytes[32..40].copy_from_slice(&received.to_le_bytes());
         let (said, tag) = bytes.split_at_mut(CHALLENGE_BYTES - MAC_BYTES);
         tag.copy_from_slice(&mac(&me.secret, b"challenge", &[&self.hello, said]));
         bytes
@@ -267,6 +338,8 @@ impl Greeting {
 pub struct Acceptor {
     /// Who opened the connection.
     pub from: Peer,
+    /// What it says of its attempt.
+    pub opening: Opening,
     proof: [u8; PROOF_BYTES],
 }
 
@@ -304,7 +377,7 @@ pub fn derived_name(secret: &Secret, job: JobId, epoch: Epoch, rank: Peer) -> [u
     name
 }
 
-fn hello_bytes(me: &Identity, protocol: u32, to: Peer, nonce: Nonce) -> [u8; HELLO_BYTES] {
+fn hello_bytes(me: &Identity, protocol: u32, to: Peer, opening: &Opening) -> [u8; HELLO_BYTES] {
     let mut bytes = [0; HELLO_BYTES];
     let (said, tag) = bytes.split_at_mut(HELLO_BYTES - MAC_BYTES);
     said[..8].copy_from_slice(&HELLO_MAGIC);
@@ -313,7 +386,10 @@ fn hello_bytes(me: &Identity, protocol: u32, to: Peer, nonce: Nonce) -> [u8; HEL
     said[16..24].copy_from_slice(&me.job.0.to_le_bytes());
     said[24..28].copy_from_slice(&me.rank.0.to_le_bytes());
     said[28..32].copy_from_slice(&to.0.to_le_bytes());
-    said[32..48].copy_from_slice(&nonce);
+    said[32..48].copy_from_slice(&opening.nonce);
+    said[48..52].copy_from_slice(&opening.attempt.to_le_bytes());
+    said[52..56].copy_from_slice(&opening.connections.to_le_bytes());
+    said[56..64].copy_from_slice(&opening.received.to_le_bytes());
     tag.copy_from_slice(&mac(&me.secret, b"hello", &[said]));
     bytes
 }
@@ -331,6 +407,12 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let mut four = [0; 4];
     four.copy_from_slice(&bytes[at..at + 4]);
     u32::from_le_bytes(four)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut eight = [0; 8];
+    eight.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(eight)
 }
 
 fn keyed(secret: &Secret, label: &[u8], said: &[&[u8]]) -> Hmac<Sha256> {

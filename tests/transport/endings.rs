@@ -219,7 +219,7 @@ fn a_farewell_reaches_a_peer_whose_own_connection_is_half_made() {
 fn a_connection_that_breaks_within_a_frame_is_broken() {
     let _watchdog = watchdog("breaks");
     for link in [Link::Unix, Link::Tcp] {
-        for bytes in [1_u64, 79, 80, 100, 112, 113, 160, 168, 169, 2000, 400_000] {
+        for bytes in [1_u64, 95, 96, 120, 128, 129, 180, 184, 185, 2000, 400_000] {
             let job = Job::new(link, 2, seed("breaks"));
             let mut config = job.config(0);
             config.start_limit = Some(Duration::from_millis(100));
@@ -231,15 +231,15 @@ fn a_connection_that_breaks_within_a_frame_is_broken() {
             let mut nodes = vec![Node::new(fabric, waiter), job.start(1)];
             nodes[0].lend(1, 1, pattern(0, 1, 500_000));
             drive(&mut nodes, |nodes| nodes[0].lost(1).is_some());
-            // Below 80 the greeting never arrives whole, below 112 the proof.
-            let granted = bytes >= 80;
+            // Below 96 the greeting never arrives whole, below 128 the proof.
+            let granted = bytes >= 96;
             assert_eq!(
                 matches!(nodes[0].lost(1), Some(Lost::Broken(_))),
                 granted,
                 "{bytes}: {:?}",
                 nodes[0].lost(1)
             );
-            if bytes >= 112 {
+            if bytes >= 128 {
                 drive(&mut nodes, |nodes| nodes[1].lost(0).is_some());
                 assert!(matches!(nodes[1].lost(0), Some(Lost::Broken(_))));
             }

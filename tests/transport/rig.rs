@@ -132,7 +132,8 @@ impl Job {
             rank: Peer(rank),
             size: self.size,
             route: Box::new(move |_| route),
-            listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            listen: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            ports: None,
             start_limit: None,
             faults: self.link.is_faulty().then(|| Faults {
                 seed: self.seed ^ u64::from(rank),

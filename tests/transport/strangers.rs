@@ -10,7 +10,7 @@ use phalanx::limits::{HANDSHAKE_MILLIS_MAX, HANDSHAKES_MAX};
 use phalanx::transport::{Fabric, Lost};
 use phalanx::wire::control::Secret;
 use phalanx::wire::handshake::{
-    CHALLENGE_BYTES, HELLO_BYTES, Identity, Initiator, InitiatorError, Refusal,
+    CHALLENGE_BYTES, HELLO_BYTES, Identity, Initiator, InitiatorError, Opening, Refusal,
 };
 use rand::Rng;
 
@@ -83,7 +83,7 @@ fn garbage_and_wrong_secrets_get_no_answer() {
     }
     let mut wrong = identity(&job, 2);
     wrong.secret = Secret([1; 32]);
-    let (_, hello) = Initiator::new(&wrong, Peer(1), [5; 16]);
+    let (_, hello) = Initiator::new(&wrong, Peer(1), &Opening::first([5; 16]));
     let mut socket = knock(address, &hello);
     assert_eq!(answer(&mut nodes, &mut socket), b"");
     still_works(&mut nodes);
@@ -124,7 +124,7 @@ fn members_of_another_life_job_or_rank_are_told_why() {
         (me, 0, Refusal::Rank),
     ];
     for (who, to, why) in cases {
-        let (initiator, hello) = Initiator::new(&who, Peer(to), [5; 16]);
+        let (initiator, hello) = Initiator::new(&who, Peer(to), &Opening::first([5; 16]));
         let mut socket = knock(address, &hello);
         let answer = answer(&mut nodes, &mut socket);
         let answer = answer.as_slice().try_into().expect("a challenge");
@@ -138,7 +138,7 @@ fn another_version_is_told_so() {
     let _watchdog = watchdog("version");
     let job = Job::new(Link::Tcp, 3, seed("version"));
     let mut nodes = job.start_all();
-    let (_, mut hello) = Initiator::new(&identity(&job, 2), Peer(1), [5; 16]);
+    let (_, mut hello) = Initiator::new(&identity(&job, 2), Peer(1), &Opening::first([5; 16]));
     hello[8] ^= 0x40;
     let mut socket = knock(nodes[1].fabric.addresses()[0], &hello);
     let answer = answer(&mut nodes, &mut socket);
@@ -154,7 +154,7 @@ fn a_replayed_greeting_proves_nothing() {
     let _watchdog = watchdog("replay");
     let job = Job::new(Link::Tcp, 3, seed("replay"));
     let mut nodes = job.start_all();
-    let (_, hello) = Initiator::new(&identity(&job, 0), Peer(1), [5; 16]);
+    let (_, hello) = Initiator::new(&identity(&job, 0), Peer(1), &Opening::first([5; 16]));
     let mut bytes = hello.to_vec();
     // A proof that is none, and a frame behind it.
     bytes.resize(HELLO_BYTES + 32, 0);
@@ -232,6 +232,121 @@ fn nobody_at_the_address_is_told_after_a_while() {
         "{:?}",
         node.lost(1)
     );
+}
+
+/// Somebody who owns the peer's address in our network, and what he does with a connection.
+fn foreigner(does: impl Fn(TcpStream) + Send + 'static) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || listener.incoming().flatten().for_each(does));
+    address
+}
+
+#[test]
+fn the_right_peer_is_found_among_strangers() {
+    let _watchdog = watchdog("among_strangers");
+    let job = Job::new(Link::Tcp, 2, seed("among_strangers"));
+    let mut nodes = job.start_all();
+    let nobody = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+        listener.local_addr().expect("bound")
+    };
+    let (keep, _kept) = std::sync::mpsc::channel();
+    let silent = foreigner(move |socket| {
+        let _ = keep.send(socket);
+    });
+    let polite = foreigner(|mut socket| {
+        let _ = socket.write_all(&[b'?'; 4 * CHALLENGE_BYTES]);
+    });
+    let rude = foreigner(drop);
+    let mut other = Job::new(Link::Tcp, 2, 1).start(1);
+    let mut addresses = vec![nobody, silent, polite, rude];
+    addresses.extend(other.fabric.addresses());
+    addresses.extend(nodes[1].fabric.addresses());
+    let addresses = HashMap::from([(1, addresses)]);
+    nodes[0].send(1, 7, b"to the right one");
+    while nodes[1].sink.arrived.is_empty() {
+        for node in nodes.iter_mut().chain([&mut other]) {
+            node.turn();
+            crate::rig::answer_lookups(node, &addresses);
+        }
+    }
+    assert_eq!(nodes[1].sink.arrived[0].bytes, b"to the right one");
+    still_works(&mut nodes);
+    assert!(other.sink.arrived.is_empty());
+}
+
+#[test]
+fn each_address_is_named_with_its_own_error() {
+    let _watchdog = watchdog("own_error");
+    let job = Job::new(Link::Tcp, 2, seed("own_error"));
+    let mut node = job.start(0);
+    let polite = foreigner(|mut socket| {
+        let _ = socket.write_all(&[b'?'; 4 * CHALLENGE_BYTES]);
+    });
+    let rude = foreigner(drop);
+    node.send(1, 1, b"anybody?");
+    let addresses = HashMap::from([(1, vec![polite, rude])]);
+    while node.sink.lost.is_empty() {
+        if !node.turn() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        crate::rig::answer_lookups(&mut node, &addresses);
+    }
+    let Some(Lost::Authentication(text)) = node.lost(1) else {
+        panic!("{:?}", node.lost(1));
+    };
+    for (address, needle) in [(polite, "makes no sense"), (rude, "without an answer")] {
+        let part = text
+            .split("; ")
+            .find(|part| part.starts_with(&address.to_string()));
+        assert!(part.is_some_and(|part| part.contains(needle)), "{text}");
+    }
+}
+
+#[test]
+fn a_recorded_greeting_gets_no_answer() {
+    let _watchdog = watchdog("recorded");
+    let job = Job::new(Link::Tcp, 3, seed("recorded"));
+    let mut nodes = job.start_all();
+    let address = nodes[1].fabric.addresses()[0];
+    let me = identity(&job, 2);
+    let (_, first) = Initiator::new(&me, Peer(1), &Opening::first([5; 16]));
+    let mut socket = knock(address, &first);
+    assert_eq!(answer(&mut nodes, &mut socket).len(), CHALLENGE_BYTES);
+    let mut again = knock(address, &first);
+    assert_eq!(answer(&mut nodes, &mut again), b"");
+    let opening = Opening {
+        attempt: 9,
+        ..Opening::first([6; 16])
+    };
+    let (_, later) = Initiator::new(&me, Peer(1), &opening);
+    let mut socket = knock(address, &later);
+    assert_eq!(answer(&mut nodes, &mut socket).len(), CHALLENGE_BYTES);
+    let (_, earlier) = Initiator::new(&me, Peer(1), &Opening::first([7; 16]));
+    let mut early = knock(address, &earlier);
+    assert_eq!(answer(&mut nodes, &mut early), b"");
+    still_works(&mut nodes);
+}
+
+#[test]
+fn ports_come_from_the_range() {
+    let job = Job::new(Link::Tcp, 2, seed("ports"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let port = taken.local_addr().expect("bound").port();
+    let with = |ports| {
+        let mut config = job.config(0);
+        config.ports = Some(ports);
+        Fabric::sockets(config)
+    };
+    let error = with((port, port)).expect_err("it is taken").to_string();
+    assert!(
+        error.contains("PHALANX_PORTS") && error.contains(&port.to_string()),
+        "{error}"
+    );
+    drop(taken);
+    let (fabric, _) = with((port, port)).expect("it is free");
+    assert_eq!(fabric.addresses()[0].port(), port);
 }
 
 #[test]

@@ -1,243 +1,20 @@
-//! The listening side: who knocks, who is let in.
-//!
-//! Before its `Hello` has proved right a connection costs one descriptor and one small record, for at
-//! most [`HANDSHAKE_MILLIS_MAX`]; there are at most [`HANDSHAKES_MAX`] of them, and a new one drives
-//! the oldest out. Not a byte beyond a `Hello` is read from it. After a right `Hello` there is
-//! no deadline: the peer may compute for minutes before it answers; but there is only one such
-//! connection for each rank.
+//! Who is let in: the handshake of connections that others have opened.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::os::unix::net::SocketAddr as UnixAddr;
 use std::time::{Duration, Instant};
 
-use mio::event::Source;
-use mio::net::{TcpListener, UnixListener};
-use mio::{Interest, Registry, Token};
-use rustc_hash::FxHashMap;
+use mio::Token;
 use rustix::io::Errno;
 
 use super::super::Sink;
-use super::dial::{nonce, read_message, write_message};
+use super::Sockets;
+use super::door::{STRANGERS, Step, Stranger};
+use super::greet::{nonce, read_message, write_message};
 use super::link::State;
-use super::socket::{Socket, Stream};
-use super::{Sockets, names};
+use super::socket::Socket;
 use crate::base::ids::Peer;
-use crate::limits::{
-    ACCEPT_PAUSE_MILLIS, BACKLOG_MAX, HANDSHAKE_MILLIS_MAX, HANDSHAKES_MAX, RANKS_MAX,
-    TURN_PEERS_MAX,
-};
-use crate::wire::handshake::{
-    Acceptor, Greeting, HELLO_BYTES, Identity, PROOF_BYTES, Refusal, Rejected,
-};
-
-const UNIX: Token = Token(usize::MAX - 2);
-const TCP: Token = Token(usize::MAX - 3);
-/// Peers are their rank; connections without an owner lie above every rank.
-const STRANGERS: usize = RANKS_MAX;
-
-#[derive(Debug)]
-enum Step {
-    Hello {
-        bytes: [u8; HELLO_BYTES],
-        since: Instant,
-    },
-    Proof {
-        bytes: [u8; PROOF_BYTES],
-        acceptor: Acceptor,
-    },
-}
-
-#[derive(Debug)]
-struct Stranger {
-    socket: Socket,
-    step: Step,
-    have: usize,
-}
-
-#[derive(Debug)]
-struct Entrance<L> {
-    listener: L,
-    /// There may be connections to accept: events come once.
-    ready: bool,
-}
-
-/// The listening sockets, and the connections whose handshake is not complete.
-#[derive(Debug)]
-pub(super) struct Door {
-    unix: Option<(Entrance<UnixListener>, UnixAddr)>,
-    tcp: Option<Entrance<TcpListener>>,
-    /// Descriptors have run out: nothing is accepted before this time.
-    paused_until: Option<Instant>,
-    strangers: Vec<Option<Box<Stranger>>>,
-    granted: FxHashMap<Peer, usize>,
-}
-
-impl Door {
-    pub(super) fn open(
-        me: &Identity,
-        unix: bool,
-        tcp: Option<IpAddr>,
-        registry: &Registry,
-    ) -> io::Result<Self> {
-        let backlog = i32::try_from(BACKLOG_MAX).unwrap_or(i32::MAX);
-        let unix = if unix {
-            let address = names::of(me, me.rank)?;
-            let mut listener = UnixListener::bind_addr(&address)?;
-            rustix::net::listen(&listener, backlog)?;
-            listener.register(registry, UNIX, Interest::READABLE)?;
-            Some((
-                Entrance {
-                    listener,
-                    ready: false,
-                },
-                address,
-            ))
-        } else {
-            None
-        };
-        let tcp = if let Some(address) = tcp {
-            let mut listener = TcpListener::bind(SocketAddr::new(address, 0))?;
-            rustix::net::listen(&listener, backlog)?;
-            listener.register(registry, TCP, Interest::READABLE)?;
-            Some(Entrance {
-                listener,
-                ready: false,
-            })
-        } else {
-            None
-        };
-        Ok(Self {
-            unix,
-            tcp,
-            paused_until: None,
-            strangers: Vec::new(),
-            granted: FxHashMap::default(),
-        })
-    }
-
-    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        self.tcp
-            .iter()
-            .filter_map(|entrance| entrance.listener.local_addr().ok())
-            .collect()
-    }
-
-    /// Stops listening, and closes every connection whose handshake is not complete.
-    pub(super) fn close(&mut self) {
-        if let Some((_, address)) = self.unix.take() {
-            names::remove(&address);
-        }
-        self.tcp = None;
-        self.strangers.clear();
-        self.granted.clear();
-    }
-
-    pub(super) fn may_accept(&self) -> bool {
-        self.paused_until.is_none()
-            && (self
-                .unix
-                .as_ref()
-                .is_some_and(|(entrance, _)| entrance.ready)
-                || self.tcp.as_ref().is_some_and(|entrance| entrance.ready))
-    }
-
-    pub(super) const fn knows(&self, token: Token) -> bool {
-        token.0 >= STRANGERS
-    }
-
-    /// Whether a connection that the peer opened waits for its proof.
-    pub(super) fn has_granted(&self, peer: Peer) -> bool {
-        self.granted.contains_key(&peer)
-    }
-
-    pub(super) fn granted(&self) -> Vec<Peer> {
-        self.granted.keys().copied().collect()
-    }
-
-    /// Closes the connection that was granted to the peer, if there is one.
-    pub(super) fn forget(&mut self, peer: Peer) {
-        if let Some(index) = self.granted.remove(&peer) {
-            self.strangers[index] = None;
-        }
-    }
-
-    /// The socket of a granted connection, which is forgotten.
-    pub(super) fn take_granted(&mut self, peer: Peer) -> Option<Socket> {
-        let index = self.granted.remove(&peer)?;
-        self.strangers[index].take().map(|stranger| stranger.socket)
-    }
-
-    /// The next waiting connection; `Ok(None)`: there is none.
-    fn accept(&mut self) -> io::Result<Option<Stream>> {
-        let unix = self.unix.as_mut().map(|(entrance, _)| entrance);
-        if let Some(entrance) = unix.filter(|entrance| entrance.ready) {
-            match entrance.listener.accept() {
-                Ok((stream, _)) => return Ok(Some(Stream::Unix(stream))),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => entrance.ready = false,
-                Err(error) => return Err(error),
-            }
-        }
-        if let Some(entrance) = self.tcp.as_mut().filter(|entrance| entrance.ready) {
-            match entrance.listener.accept() {
-                Ok((stream, _)) => {
-                    // Only latency is at stake.
-                    let _ = stream.set_nodelay(true);
-                    return Ok(Some(Stream::Tcp(stream)));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => entrance.ready = false,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(None)
-    }
-
-    fn admit(&mut self, mut socket: Socket, now: Instant, registry: &Registry) -> Option<usize> {
-        let waiting = |stranger: &Option<Box<Stranger>>| match stranger.as_deref() {
-            Some(Stranger {
-                step: Step::Hello { since, .. },
-                ..
-            }) => Some(*since),
-            _ => None,
-        };
-        let count = self.strangers.iter().filter_map(waiting).count();
-        if count >= HANDSHAKES_MAX {
-            let oldest = (0..self.strangers.len())
-                .filter_map(|index| waiting(&self.strangers[index]).map(|since| (since, index)))
-                .min();
-            if let Some((_, index)) = oldest {
-                self.strangers[index] = None;
-            }
-        }
-        let index = self
-            .strangers
-            .iter()
-            .position(Option::is_none)
-            .unwrap_or_else(|| {
-                self.strangers.push(None);
-                self.strangers.len() - 1
-            });
-        socket
-            .register(registry, Token(STRANGERS + index), false)
-            .ok()?;
-        let step = Step::Hello {
-            bytes: [0; HELLO_BYTES],
-            since: now,
-        };
-        self.strangers[index] = Some(Box::new(Stranger {
-            socket,
-            step,
-            have: 0,
-        }));
-        Some(index)
-    }
-}
-
-impl Drop for Door {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
+use crate::limits::{ACCEPT_PAUSE_MILLIS, HANDSHAKE_MILLIS_MAX, TURN_PEERS_MAX};
+use crate::wire::handshake::{Greeting, HELLO_BYTES, PROOF_BYTES, Refusal, Rejected};
 
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(
@@ -282,24 +59,11 @@ impl Sockets {
     }
 
     pub(super) fn door_event(&mut self, token: Token, now: Instant, sink: &mut impl Sink) -> bool {
-        match token {
-            UNIX => {
-                if let Some((entrance, _)) = &mut self.door.unix {
-                    entrance.ready = true;
-                }
-                false
-            }
-            TCP => {
-                if let Some(entrance) = &mut self.door.tcp {
-                    entrance.ready = true;
-                }
-                false
-            }
-            Token(number) => {
-                self.hear_stranger(number - STRANGERS, now, sink);
-                true
-            }
+        if self.door.knocked(token) {
+            return false;
         }
+        self.hear_stranger(token.0 - STRANGERS, now, sink);
+        true
     }
 
     pub(super) fn door_on_time(&mut self, now: Instant) -> bool {
@@ -397,7 +161,8 @@ impl Sockets {
             return false;
         };
         let verdict = match Greeting::read(&self.me, hello, nonce) {
-            Ok(greeting) => match self.verdict(greeting.from) {
+            Ok(greeting) if !self.door.is_new(greeting.from, &greeting.opening) => return false,
+            Ok(greeting) => match self.verdict(greeting.from, greeting.opening.attempt) {
                 None => Ok(greeting),
                 Some(why) => Err(greeting.refuse(&self.me, why, nonce)),
             },
@@ -416,7 +181,7 @@ impl Sockets {
         };
         let peer = greeting.from;
         self.door.forget(peer);
-        let (acceptor, challenge) = greeting.proceed(&self.me, nonce);
+        let (acceptor, challenge) = greeting.proceed(&self.me, nonce, 0);
         let Some(stranger) = &mut self.door.strangers[index] else {
             return false;
         };
@@ -435,7 +200,10 @@ impl Sockets {
     }
 
     /// Whether the connection of a member is wanted. See "Two connections at once" in [`super`].
-    fn verdict(&mut self, from: Peer) -> Option<Refusal> {
+    fn verdict(&mut self, from: Peer, attempt: u32) -> Option<Refusal> {
+        if self.door.has_granted_attempt(from, attempt) {
+            return Some(Refusal::Duplicate);
+        }
         if self.leaving
             && self
                 .links

@@ -1,4 +1,9 @@
-//! Opening a connection: find the address, connect, greet, and try again as long as that has sense.
+//! Opening a connection: find the addresses, race them, greet, and try again as long as that has sense.
+//!
+//! An attempt goes through the peer's addresses: the next one when the one before has failed, or has not
+//! answered for [`NEXT_ADDRESS_MILLIS`]. A connection proves nothing, for somebody else may own the same
+//! private address in our network; only the answer to the greeting does, and the first right one
+//! wins. The acceptor grants one greeting of an attempt and refuses the others as duplicates.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,42 +12,77 @@ use std::time::{Duration, Instant};
 use mio::Token;
 use mio::net::{TcpStream, UnixStream};
 
+use super::super::addresses::nearest_first;
 use super::super::{Lost, Sink};
+use super::greet::Greeting;
 use super::link::State;
 use super::socket::{Socket, Stream};
 use super::{Route, Sockets, names};
 use crate::base::ids::Peer;
-use crate::limits::{CONNECT_MILLIS_MAX, RETRY_MILLIS_MAX, RETRY_MILLIS_MIN, UNANSWERED_MAX};
-use crate::wire::handshake::{CHALLENGE_BYTES, Initiator, InitiatorError, Nonce, Refusal};
+use crate::limits::{
+    ADDRESSES_MAX, CONNECT_MILLIS_MAX, NEXT_ADDRESS_MILLIS, RETRY_MILLIS_MAX, RETRY_MILLIS_MIN,
+};
 
-/// An attempt to reach a peer.
+/// The attempts to reach a peer.
 #[derive(Debug)]
 pub(super) struct Dialing {
-    step: Step,
-    /// When the operating system was first asked to connect.
-    since: Option<Instant>,
+    pub(super) step: Step,
+    /// When the operating system was first asked to connect, since it last did.
+    pub(super) since: Option<Instant>,
     pause: Duration,
-    addresses: Vec<SocketAddr>,
-    next_address: usize,
-    unanswered: u32,
-    last_error: String,
+    /// Where the peer may be. Through a Unix socket there is one place, without an address.
+    pub(super) places: Vec<Place>,
+    /// The first of them that the attempt under way has not come to.
+    next: usize,
+    pub(super) candidates: Vec<Candidate>,
 }
 
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     /// The layer above was asked where the peer listens.
     Lookup,
     Pause(Instant),
-    Connecting(Socket, Instant),
-    Greeting(Box<Greeting>),
+    /// The attempt is under way until `end`; the next place is tried at `more`.
+    Race {
+        more: Instant,
+        end: Option<Instant>,
+    },
 }
 
+/// A place where the peer may be, and what was found there.
 #[derive(Debug)]
-struct Greeting {
-    socket: Socket,
-    initiator: Initiator,
-    answer: [u8; CHALLENGE_BYTES],
-    have: usize,
+pub(super) struct Place {
+    address: Option<SocketAddr>,
+    pub(super) unanswered: u32,
+    /// How the latest attempt ended here.
+    failure: Option<Failure>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
+    /// Nobody answered, or not the way a rank does: it may yet.
+    Silent(String),
+    /// Somebody else lives here.
+    Foreign(String),
+    /// A rank of another version, or something that is no rank.
+    Senseless(String),
+}
+
+impl Failure {
+    fn text(&self) -> &str {
+        match self {
+            Self::Silent(text) | Self::Foreign(text) | Self::Senseless(text) => text,
+        }
+    }
+}
+
+/// A connection on its way.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    place: usize,
+    pub(super) socket: Socket,
+    /// `None`: the operating system still connects.
+    pub(super) greeting: Option<Box<Greeting>>,
 }
 
 impl Dialing {
@@ -51,54 +91,38 @@ impl Dialing {
             step: Step::Pause(now),
             since: None,
             pause: Duration::from_millis(RETRY_MILLIS_MIN),
-            addresses: Vec::new(),
-            next_address: 0,
-            unanswered: 0,
-            last_error: String::new(),
+            places: Vec::new(),
+            next: 0,
+            candidates: Vec::new(),
         }
     }
 
     /// Whether the peer may have read our `Hello`.
-    pub(super) const fn has_greeted(&self) -> bool {
-        matches!(self.step, Step::Greeting(_))
+    pub(super) fn has_greeted(&self) -> bool {
+        self.candidates
+            .iter()
+            .any(|candidate| candidate.greeting.is_some())
     }
-}
 
-pub(super) fn nonce() -> io::Result<Nonce> {
-    let mut nonce = [0; 16];
-    getrandom::fill(&mut nonce).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(nonce)
-}
-
-/// Writes a message of the handshake, for which a fresh socket always has room.
-pub(super) fn write_message(socket: &mut Socket, message: &[u8]) -> io::Result<()> {
-    let mut rest = message;
-    while !rest.is_empty() {
-        let moved = socket.write(&[io::IoSlice::new(rest)])?;
-        rest = &rest[moved.bytes..];
-        if !moved.more && !rest.is_empty() {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-    }
-    Ok(())
-}
-
-/// Reads on until `into` is full. `Ok(false)`: the rest has not arrived yet.
-pub(super) fn read_message(
-    socket: &mut Socket,
-    into: &mut [u8],
-    have: &mut usize,
-) -> io::Result<bool> {
-    while *have < into.len() {
-        let Some(moved) = socket.read(&mut into[*have..], &mut [])? else {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+    /// What happened at each place, for the one who must mend it.
+    fn story(&self) -> String {
+        let tell = |place: &Place| {
+            let failure = place.failure.as_ref().map_or("not tried", Failure::text);
+            match place.address {
+                Some(address) => format!("{address}: {failure}"),
+                None => failure.to_owned(),
+            }
         };
-        *have += moved.bytes;
-        if moved.bytes == 0 && !moved.more {
-            return Ok(false);
-        }
+        self.places.iter().map(tell).collect::<Vec<_>>().join("; ")
     }
-    Ok(true)
+}
+
+fn place(address: Option<SocketAddr>) -> Place {
+    Place {
+        address,
+        unanswered: 0,
+        failure: None,
+    }
 }
 
 impl Sockets {
@@ -110,7 +134,7 @@ impl Sockets {
         }
     }
 
-    fn dialing(&mut self, peer: Peer) -> Option<&mut Dialing> {
+    pub(super) fn dialing(&mut self, peer: Peer) -> Option<&mut Dialing> {
         match &mut self.links.get_mut(&peer)?.state {
             State::Dialing(dialing) => Some(dialing),
             _ => None,
@@ -128,14 +152,17 @@ impl Sockets {
             self.end(peer, why, sink);
             return true;
         }
-        let (when, connects) = match &link.state {
-            State::Open(_) => (link.gone.as_ref().map(|gone| gone.1), false),
+        let when = match &link.state {
+            State::Open(_) => link.gone.as_ref().map(|gone| gone.1),
             State::Dialing(dialing) => match &dialing.step {
-                Step::Pause(until) => (Some(*until), true),
-                Step::Connecting(_, deadline) => (Some(*deadline), false),
-                Step::Lookup | Step::Greeting(_) => (None, false),
+                Step::Pause(until) => Some(*until),
+                Step::Race { more, end } if dialing.next < dialing.places.len() => {
+                    Some(end.map_or(*more, |end| end.min(*more)))
+                }
+                Step::Race { end, .. } => *end,
+                Step::Lookup => None,
             },
-            State::Idle | State::Ended => (None, false),
+            State::Idle | State::Ended => None,
         };
         match when {
             None => false,
@@ -143,76 +170,138 @@ impl Sockets {
                 self.link_at(peer, when);
                 false
             }
-            Some(_) if connects => {
-                self.connect(peer, now, sink);
-                true
-            }
             Some(_) => {
-                self.connect_failed(peer, now, "no answer in time".into(), sink);
+                self.dial_on_time(peer, now, sink);
                 true
             }
         }
     }
 
-    fn connect(&mut self, peer: Peer, now: Instant, sink: &mut impl Sink) {
-        if self
-            .faults
-            .as_mut()
-            .is_some_and(super::super::faulty::Plan::refuses)
-        {
-            self.connect_failed(peer, now, "refused on purpose".into(), sink);
-            return;
-        }
-        let fault = self
-            .faults
-            .as_ref()
-            .map(super::super::faulty::Plan::connection);
-        let token = Token(peer.index());
-        if (self.route)(peer) == Route::Unix {
-            let result = names::of(&self.me, peer)
-                .and_then(|name| UnixStream::connect_addr(&name))
-                .and_then(|stream| {
-                    let mut socket = Socket::new(Stream::Unix(stream), fault);
-                    socket.register(self.hub.registry(), token, false)?;
-                    Ok(socket)
-                });
-            match result {
-                Ok(socket) => self.greet(peer, socket, now, sink),
-                Err(error) => self.connect_failed(peer, now, error.to_string(), sink),
-            }
-            return;
-        }
+    fn dial_on_time(&mut self, peer: Peer, now: Instant, sink: &mut impl Sink) {
         let Some(dialing) = self.dialing(peer) else {
             return;
         };
-        let Some(address) = dialing.addresses.get(dialing.next_address).copied() else {
-            dialing.step = Step::Lookup;
-            sink.lookup(peer);
+        match dialing.step {
+            Step::Lookup => {}
+            Step::Pause(_) => self.begin_attempt(peer, now, sink),
+            Step::Race { end, .. } if end.is_some_and(|end| end <= now) => {
+                if dialing.has_greeted() {
+                    // Whoever it is, it may be a peer that computes for long.
+                    dialing.since = None;
+                }
+                for candidate in std::mem::take(&mut dialing.candidates) {
+                    let place = &mut dialing.places[candidate.place];
+                    place.failure = Some(Failure::Silent("no answer in time".into()));
+                }
+                self.attempt_is_over(peer, now, sink);
+            }
+            Step::Race { .. } => self.try_next(peer, now, sink),
+        }
+    }
+
+    fn begin_attempt(&mut self, peer: Peer, now: Instant, sink: &mut impl Sink) {
+        let unix = (self.route)(peer) == Route::Unix;
+        let Some(link) = self.links.get_mut(&peer) else {
             return;
         };
-        let limit = Duration::from_millis(CONNECT_MILLIS_MAX) / dialing.addresses.len() as u32;
-        let result = TcpStream::connect(address).and_then(|stream| {
-            let mut socket = Socket::new(Stream::Tcp(stream), fault);
-            socket.register(self.hub.registry(), token, true)?;
-            Ok(socket)
-        });
-        match result {
+        let State::Dialing(dialing) = &mut link.state else {
+            return;
+        };
+        if dialing.places.is_empty() {
+            if !unix {
+                dialing.step = Step::Lookup;
+                sink.lookup(peer);
+                return;
+            }
+            dialing.places.push(place(None));
+        }
+        link.attempts += 1;
+        dialing.next = 0;
+        dialing.since.get_or_insert(now);
+        let limit = Duration::from_millis(CONNECT_MILLIS_MAX);
+        dialing.step = Step::Race {
+            more: now,
+            end: (!unix).then_some(now + limit),
+        };
+        self.try_next(peer, now, sink);
+    }
+
+    /// Turns to the next place of the attempt.
+    fn try_next(&mut self, peer: Peer, now: Instant, sink: &mut impl Sink) {
+        let Some(dialing) = self.dialing(peer) else {
+            return;
+        };
+        let at = dialing.next;
+        let Some(address) = dialing.places.get(at).map(|place| place.address) else {
+            return;
+        };
+        dialing.next += 1;
+        let next = now + Duration::from_millis(NEXT_ADDRESS_MILLIS);
+        if let Step::Race { more, .. } = &mut dialing.step {
+            *more = next;
+        }
+        self.link_at(peer, next);
+        match self.connect(peer, address) {
             Ok(socket) => {
                 if let Some(dialing) = self.dialing(peer) {
-                    dialing.step = Step::Connecting(socket, now + limit);
-                    dialing.since.get_or_insert(now);
+                    dialing.candidates.push(Candidate {
+                        place: at,
+                        socket,
+                        greeting: None,
+                    });
+                    let index = dialing.candidates.len() - 1;
+                    self.candidate_event(peer, index, now, sink);
                 }
-                self.link_at(peer, now + limit);
             }
             Err(error) => {
-                self.connect_failed(peer, now, format!("{address}: {error}"), sink);
+                let failure = Failure::Silent(error.to_string());
+                self.place_failed(peer, at, failure, now, sink);
             }
         }
     }
 
-    /// The operating system could not connect: the next address, or the first one again after a pause,
-    /// or the end of all attempts.
-    fn connect_failed(&mut self, peer: Peer, now: Instant, error: String, sink: &mut impl Sink) {
+    fn connect(&mut self, peer: Peer, address: Option<SocketAddr>) -> io::Result<Socket> {
+        let plan = self.faults.as_mut();
+        if plan.is_some_and(super::super::faulty::Plan::refuses) {
+            return Err(io::Error::other("refused on purpose"));
+        }
+        let plan = self.faults.as_ref();
+        let fault = plan.map(super::super::faulty::Plan::connection);
+        let (stream, write) = match address {
+            None => {
+                let name = names::of(&self.me, peer)?;
+                (Stream::Unix(UnixStream::connect_addr(&name)?), false)
+            }
+            Some(address) => (Stream::Tcp(TcpStream::connect(address)?), true),
+        };
+        let mut socket = Socket::new(stream, fault);
+        socket.register(self.hub.registry(), Token(peer.index()), write)?;
+        Ok(socket)
+    }
+
+    /// There is no connection to the peer through this place for now.
+    pub(super) fn place_failed(
+        &mut self,
+        peer: Peer,
+        place: usize,
+        failure: Failure,
+        now: Instant,
+        sink: &mut impl Sink,
+    ) {
+        let Some(dialing) = self.dialing(peer) else {
+            return;
+        };
+        tracing::debug!(peer = peer.0, error = failure.text(), "cannot connect yet");
+        dialing.places[place].failure = Some(failure);
+        if dialing.next < dialing.places.len() {
+            self.try_next(peer, now, sink);
+        } else if dialing.candidates.is_empty() {
+            self.attempt_is_over(peer, now, sink);
+        }
+    }
+
+    /// All places have failed: a pause and another attempt, or the end of all.
+    fn attempt_is_over(&mut self, peer: Peer, now: Instant, sink: &mut impl Sink) {
         let tcp = (self.route)(peer) == Route::Tcp;
         let limit = if tcp {
             Some(Duration::from_millis(CONNECT_MILLIS_MAX))
@@ -222,44 +311,50 @@ impl Sockets {
         let Some(dialing) = self.dialing(peer) else {
             return;
         };
-        tracing::debug!(peer = peer.0, error, "cannot connect yet");
-        dialing.last_error = error;
-        let since = *dialing.since.get_or_insert(now);
-        dialing.next_address += 1;
-        if dialing.next_address < dialing.addresses.len() {
-            dialing.step = Step::Pause(now);
-            self.link_at(peer, now);
+        let all = |wanted: fn(&Failure) -> bool| {
+            let mut failures = dialing.places.iter().map(|place| place.failure.as_ref());
+            failures.all(|failure| failure.is_some_and(wanted))
+        };
+        let since = dialing.since.unwrap_or(now);
+        let why = if all(|failure| matches!(failure, Failure::Senseless(_))) {
+            Lost::Wire(dialing.story())
+        } else if all(|failure| !matches!(failure, Failure::Silent(_))) {
+            Lost::Authentication(dialing.story())
+        } else if dialing.since.is_some()
+            && limit.is_some_and(|limit| now.saturating_duration_since(since) >= limit)
+        {
+            Lost::Unreachable(dialing.story())
+        } else {
+            self.pause(peer, now);
             return;
-        }
-        dialing.next_address = 0;
-        if limit.is_some_and(|limit| now.saturating_duration_since(since) >= limit) {
-            let why = Lost::Unreachable(std::mem::take(&mut dialing.last_error));
-            self.end(peer, why, sink);
-            return;
-        }
-        self.pause(peer, now);
+        };
+        self.end(peer, why, sink);
     }
 
-    fn pause(&mut self, peer: Peer, now: Instant) {
+    pub(super) fn pause(&mut self, peer: Peer, now: Instant) {
         if let Some(dialing) = self.dialing(peer) {
             let until = now + dialing.pause;
             dialing.pause = (dialing.pause * 2).min(Duration::from_millis(RETRY_MILLIS_MAX));
             dialing.step = Step::Pause(until);
+            dialing.candidates.clear();
             self.link_at(peer, until);
         }
     }
 
-    pub(in super::super) fn resolve(&mut self, peer: Peer, addresses: Vec<SocketAddr>) {
+    pub(in super::super) fn resolve(&mut self, peer: Peer, mut addresses: Vec<SocketAddr>) {
         let now = Instant::now();
+        let own: Vec<_> = self.addresses().iter().map(SocketAddr::ip).collect();
         let Some(dialing) = self.dialing(peer) else {
             return;
         };
         if !matches!(dialing.step, Step::Lookup) {
             return;
         }
-        dialing.addresses = addresses;
-        dialing.next_address = 0;
-        if dialing.addresses.is_empty() {
+        nearest_first(&mut addresses, &own);
+        addresses.dedup();
+        addresses.truncate(ADDRESSES_MAX);
+        dialing.places = addresses.into_iter().map(Some).map(place).collect();
+        if dialing.places.is_empty() {
             if let Some(link) = self.links.get_mut(&peer) {
                 let why = Lost::Unreachable("it listens nowhere".into());
                 link.gone = Some(Box::new((why, now)));
@@ -270,144 +365,54 @@ impl Sockets {
         self.link_at(peer, now);
     }
 
-    /// Something has happened to the socket of an attempt.
+    /// Something has happened to a socket of an attempt.
     pub(super) fn dial_event(&mut self, peer: Peer, now: Instant, sink: &mut impl Sink) -> bool {
-        let Some(dialing) = self.dialing(peer) else {
+        let mut moved = false;
+        let mut index = 0;
+        // Candidates come and go meanwhile; one that is looked at twice or not at all has another event.
+        while let Some(candidates) = self.dialing(peer).map(|dialing| dialing.candidates.len()) {
+            if index >= candidates {
+                break;
+            }
+            moved |= self.candidate_event(peer, index, now, sink);
+            let left = self
+                .dialing(peer)
+                .map_or(0, |dialing| dialing.candidates.len());
+            index += usize::from(left >= candidates);
+        }
+        moved
+    }
+
+    fn candidate_event(
+        &mut self,
+        peer: Peer,
+        index: usize,
+        now: Instant,
+        sink: &mut impl Sink,
+    ) -> bool {
+        let Some(candidate) = self
+            .dialing(peer)
+            .and_then(|dialing| dialing.candidates.get_mut(index))
+        else {
             return false;
         };
-        match &dialing.step {
-            Step::Connecting(socket, _) => match socket.connected() {
-                None => return false,
-                Some(Err(error)) => self.connect_failed(peer, now, error.to_string(), sink),
-                Some(Ok(())) => {
-                    let step = std::mem::replace(&mut dialing.step, Step::Lookup);
-                    if let Step::Connecting(socket, _) = step {
-                        self.greet(peer, socket, now, sink);
-                    }
-                }
-            },
-            Step::Greeting(_) => self.hear_answer(peer, now, sink),
-            Step::Lookup | Step::Pause(_) => return false,
+        if candidate.greeting.is_some() {
+            return self.hear_answer(peer, index, now, sink);
+        }
+        match candidate.socket.connected() {
+            None => return false,
+            Some(Err(error)) => {
+                let place = self.drop_candidate(peer, index);
+                let failure = Failure::Silent(error.to_string());
+                self.place_failed(peer, place, failure, now, sink);
+            }
+            Some(Ok(())) => self.greet(peer, index, now, sink),
         }
         true
     }
 
-    fn greet(&mut self, peer: Peer, mut socket: Socket, now: Instant, sink: &mut impl Sink) {
-        let result = nonce().and_then(|nonce| {
-            let (initiator, hello) = Initiator::new(&self.me, peer, nonce);
-            // Against the case that the connection was made before it was asked for.
-            socket.want_write(self.hub.registry(), Token(peer.index()), false)?;
-            write_message(&mut socket, &hello)?;
-            Ok(initiator)
-        });
-        match (result, self.dialing(peer)) {
-            (Ok(initiator), Some(dialing)) => {
-                let greeting = Greeting {
-                    socket,
-                    initiator,
-                    answer: [0; CHALLENGE_BYTES],
-                    have: 0,
-                };
-                dialing.step = Step::Greeting(Box::new(greeting));
-            }
-            (Err(_), Some(_)) => self.unanswered(peer, now, sink),
-            (_, None) => {}
-        }
-    }
-
-    fn hear_answer(&mut self, peer: Peer, now: Instant, sink: &mut impl Sink) {
-        let Some(Dialing {
-            step: Step::Greeting(greeting),
-            ..
-        }) = self.dialing(peer)
-        else {
-            return;
-        };
-        let Greeting {
-            socket,
-            initiator,
-            answer,
-            have,
-        } = &mut **greeting;
-        match read_message(socket, answer, have) {
-            Ok(false) => return,
-            Ok(true) => {}
-            Err(_) => {
-                self.unanswered(peer, now, sink);
-                return;
-            }
-        }
-        let refused = match initiator.answer(answer) {
-            Ok(proof) => {
-                let result = write_message(socket, &proof);
-                self.adopt_own(peer, result, sink);
-                return;
-            }
-            Err(error) => error,
-        };
-        let text = refused.to_string();
-        match refused {
-            InitiatorError::Version(_) | InitiatorError::Malformed => {
-                self.end(peer, Lost::Wire(text), sink);
-            }
-            InitiatorError::Authentication
-            | InitiatorError::Refused(
-                Refusal::Version | Refusal::Job | Refusal::Rank | Refusal::Epoch,
-            ) => self.end(peer, Lost::Authentication(text), sink),
-            InitiatorError::Refused(Refusal::Gone) => self.end(peer, Lost::Broken(text), sink),
-            InitiatorError::Refused(Refusal::Finished) => self.end(peer, Lost::Closed, sink),
-            InitiatorError::Refused(Refusal::Yield) if self.door.has_granted(peer) => {
-                if let Some(link) = self.links.get_mut(&peer) {
-                    link.state = State::Idle;
-                }
-            }
-            InitiatorError::Refused(Refusal::Yield | Refusal::Duplicate) => self.pause(peer, now),
-        }
-    }
-
-    /// Our own connection is complete.
-    fn adopt_own(&mut self, peer: Peer, proved: io::Result<()>, sink: &mut impl Sink) {
-        let Some(link) = self.links.get_mut(&peer) else {
-            return;
-        };
-        let State::Dialing(dialing) = std::mem::take(&mut link.state) else {
-            return;
-        };
-        if let Step::Greeting(greeting) = dialing.step {
-            self.opened(peer, greeting.socket, sink);
-            if let (Err(error), Some(link)) = (proved, self.links.get_mut(&peer)) {
-                // The peer has granted the connection and closed it since: what it said is there.
-                link.fall_silent(&error, sink);
-            }
-        }
-    }
-
-    /// A connection is complete, whoever began it. It is registered under the peer's token.
-    pub(super) fn opened(&mut self, peer: Peer, socket: Socket, sink: &mut impl Sink) {
-        let link = self
-            .links
-            .entry(peer)
-            .or_insert_with(|| super::Link::new(peer));
-        link.state = State::Open(socket);
-        // What came during the handshake has had its event.
-        link.readable = true;
-        link.ending = true;
-        link.blocked = false;
-        self.door.forget(peer);
-        self.write_out(peer, sink);
-    }
-
-    /// A connection ended between our `Hello` and the answer to it.
-    fn unanswered(&mut self, peer: Peer, now: Instant, sink: &mut impl Sink) {
-        let Some(dialing) = self.dialing(peer) else {
-            return;
-        };
-        dialing.unanswered += 1;
-        if dialing.unanswered > UNANSWERED_MAX {
-            let text = format!("it closed {UNANSWERED_MAX} connections without an answer");
-            self.end(peer, Lost::Authentication(text), sink);
-        } else {
-            self.pause(peer, now);
-        }
+    pub(super) fn drop_candidate(&mut self, peer: Peer, index: usize) -> usize {
+        self.dialing(peer)
+            .map_or(0, |dialing| dialing.candidates.remove(index).place)
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Link {
     pub(super) active: bool,
     /// The link is in the list of those that wait for a time.
     pub(super) timed: bool,
+    /// Attempts to reach the peer.
+    pub(super) attempts: u32,
     /// Reads in vain since the last one that found something.
     pub(super) misses: u32,
     /// The link must end, for instance because the launcher says that the peer's process has: how it is
@@ -60,6 +62,7 @@ impl Link {
             mute: false,
             active: false,
             timed: false,
+            attempts: 0,
             misses: 0,
             gone: None,
         })

@@ -53,8 +53,10 @@
 
 mod accept;
 mod dial;
+mod door;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod greet;
 mod leave;
 mod link;
 mod names;
@@ -80,7 +82,7 @@ use crate::limits::{HOT_MISSES_MAX, HOT_PEERS_MAX, STREAM_READ_BYTES, TURN_PEERS
 use crate::wire::control::Secret;
 use crate::wire::handshake::Identity;
 use crate::wire::header::Header;
-use accept::Door;
+use door::Door;
 use leave::Closing;
 use link::{Link, State};
 use outbox::Flush;
@@ -108,9 +110,11 @@ pub struct SocketsConfig {
     pub size: u32,
     /// How each of the others is reached. Both sides must agree.
     pub route: Box<dyn Fn(Peer) -> Route + Send + Sync>,
-    /// Where to listen for TCP, on a port that the operating system chooses. Only if any peer is
-    /// reached through TCP; `127.0.0.1` for a job on one host.
-    pub listen: IpAddr,
+    /// Where to listen for TCP, if any peer is reached through it; `127.0.0.1` for a job on one host. It
+    /// is enough when one of them can be used.
+    pub listen: Vec<IpAddr>,
+    /// The ports to choose from, the first and the last one; `None`: the operating system chooses.
+    pub ports: Option<(u16, u16)>,
     /// How long to try a peer on this host that does not listen yet. `None`: until
     /// [`Fabric::gone`](super::Fabric::gone).
     pub start_limit: Option<Duration>,
@@ -173,7 +177,8 @@ impl Sockets {
         let others = || (0..me.size).map(Peer).filter(|peer| *peer != me.rank);
         let unix = others().any(|peer| (config.route)(peer) == Route::Unix);
         let tcp = others().any(|peer| (config.route)(peer) == Route::Tcp);
-        let door = Door::open(&me, unix, tcp.then_some(config.listen), hub.registry())?;
+        let listen = if tcp { &config.listen[..] } else { &[] };
+        let door = Door::open(&me, unix, listen, config.ports, hub.registry())?;
         Ok(Self {
             me,
             hub,

@@ -19,51 +19,59 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn the_bytes_of_all_three_messages_are_fixed() {
-    let (initiator, hello) = Initiator::new(&identity(1), Peer(2), [0xaa; 16]);
+    let opening = Opening {
+        nonce: [0xaa; 16],
+        attempt: 2,
+        connections: 1,
+        received: 0x0102,
+    };
+    let (initiator, hello) = Initiator::new(&identity(1), Peer(2), &opening);
     let greeting = Greeting::read(&identity(2), &hello, [0; 16]).expect("a member");
-    let (acceptor, challenge) = greeting.proceed(&identity(2), [0xbb; 16]);
-    let proof = initiator.answer(&challenge).expect("wanted");
+    let (acceptor, challenge) = greeting.proceed(&identity(2), [0xbb; 16], 0x0304);
+    let proof = initiator.answer(&challenge).expect("wanted").proof;
     assert!(acceptor.is_proved_by(&proof));
     assert_eq!(
-        hex(&hello[..48]),
+        hex(&hello[..64]),
         "5048414c414e580a03000000030000008877665544332211\
-         0100000002000000aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+         0100000002000000aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\
+         02000000010000000201000000000000"
     );
     assert_eq!(
-        hex(&challenge[..32]),
-        "5048583f000000000300000000000000bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+        hex(&challenge[..48]),
+        "5048583f000000000300000000000000bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
+         04030000000000000000000000000000"
     );
     // Computed by Python's hmac module over the layout above.
-    assert_eq!(hex(&hello[48..]), GOLDEN_MACS[0]);
-    assert_eq!(hex(&challenge[32..]), GOLDEN_MACS[1]);
+    assert_eq!(hex(&hello[64..]), GOLDEN_MACS[0]);
+    assert_eq!(hex(&challenge[48..]), GOLDEN_MACS[1]);
     assert_eq!(hex(&proof), GOLDEN_MACS[2]);
 }
 
 const GOLDEN_MACS: [&str; 3] = [
-    "686195aad23796711383c4d8840436ddc4cd1f7006b515de80b0a9b68a41fdae",
-    "4c9e98a305a4410ae50be5508d72ba67e66de51e19079ca13ce995c12af4523d",
-    "3fac01424c1cac2f2e6e0941da34f93baf4e6efaa12c47ed6af50c021e5f4976",
+    "68a0a3c388b70bb96324b8ccd89dfbd31f716647837b21191a1c36d57cb6ebd3",
+    "df93d97358304325f9d361b3ef124ef9261f19f0c6794100e7e10e170a29d5c9",
+    "ad9a7593e41786027fbf7f84f28c271c40ebc4b0e9b397b47ae1ce7a9bd67614",
 ];
 
 #[test]
 fn a_stranger_gets_no_answer_and_another_version_a_typed_one() {
     let mut stranger = identity(1);
     stranger.secret = Secret([8; 32]);
-    let (_, hello) = Initiator::new(&stranger, Peer(2), [1; 16]);
+    let (_, hello) = Initiator::new(&stranger, Peer(2), &Opening::first([1; 16]));
     let me = identity(2);
     assert_eq!(
         Greeting::read(&me, &hello, [0; 16]).err(),
         Some(Rejected::Stranger)
     );
-    let newer = hello_bytes(&stranger, PROTOCOL + 1, Peer(2), [1; 16]);
+    let newer = hello_bytes(&stranger, PROTOCOL + 1, Peer(2), &Opening::first([1; 16]));
     let Err(Rejected::Refused(Refusal::Version, answer)) = Greeting::read(&me, &newer, [9; 16])
     else {
         panic!("a typed refusal");
     };
-    assert_eq!(answer[16..], [0; 48], "nothing derived from the secret");
+    assert_eq!(answer[16..], [0; 64], "nothing derived from the secret");
     let mut other = challenge_bytes(Refusal::Version as u8, [0; 16]);
     other[8] = 9;
-    let (initiator, _) = Initiator::new(&me, Peer(1), [1; 16]);
+    let (initiator, _) = Initiator::new(&me, Peer(1), &Opening::first([1; 16]));
     assert_eq!(initiator.answer(&other), Err(InitiatorError::Version(9)));
 }
 
@@ -92,7 +100,7 @@ fn members_in_the_wrong_place_are_told_so() {
         (identity(4), 2, Refusal::Rank),
     ];
     for (from, to, expected) in cases {
-        let (initiator, hello) = Initiator::new(&from, Peer(to), [1; 16]);
+        let (initiator, hello) = Initiator::new(&from, Peer(to), &Opening::first([1; 16]));
         let Err(Rejected::Refused(why, answer)) = Greeting::read(&me, &hello, [2; 16]) else {
             panic!("{expected:?}");
         };
@@ -106,23 +114,23 @@ fn members_in_the_wrong_place_are_told_so() {
 
 #[test]
 fn an_answer_cannot_be_moved_to_another_greeting() {
-    let (_, hello) = Initiator::new(&identity(1), Peer(2), [1; 16]);
-    let (other, _) = Initiator::new(&identity(1), Peer(2), [2; 16]);
+    let (_, hello) = Initiator::new(&identity(1), Peer(2), &Opening::first([1; 16]));
+    let (other, _) = Initiator::new(&identity(1), Peer(2), &Opening::first([2; 16]));
     let greeting = Greeting::read(&identity(2), &hello, [0; 16]).expect("a member");
-    let (acceptor, challenge) = greeting.proceed(&identity(2), [3; 16]);
+    let (acceptor, challenge) = greeting.proceed(&identity(2), [3; 16], 0);
     assert_eq!(
         other.answer(&challenge),
         Err(InitiatorError::Authentication)
     );
     let mut tag = [0; PROOF_BYTES];
-    tag.copy_from_slice(&challenge[32..]);
+    tag.copy_from_slice(&challenge[48..]);
     assert!(!acceptor.is_proved_by(&tag), "a challenge is no proof");
 }
 
 proptest! {
     #[test]
     fn one_changed_bit_is_noticed(bit in 0..8 * (HELLO_BYTES + CHALLENGE_BYTES + PROOF_BYTES)) {
-        let (initiator, mut hello) = Initiator::new(&identity(1), Peer(2), [1; 16]);
+        let (initiator, mut hello) = Initiator::new(&identity(1), Peer(2), &Opening::first([1; 16]));
         let me = identity(2);
         if bit < 8 * HELLO_BYTES {
             hello[bit / 8] ^= 1 << (bit % 8);
@@ -130,14 +138,14 @@ proptest! {
             return Ok(());
         }
         let greeting = Greeting::read(&me, &hello, [0; 16]).expect("a member");
-        let (acceptor, mut challenge) = greeting.proceed(&me, [2; 16]);
+        let (acceptor, mut challenge) = greeting.proceed(&me, [2; 16], 0);
         let bit = bit - 8 * HELLO_BYTES;
         if bit < 8 * CHALLENGE_BYTES {
             challenge[bit / 8] ^= 1 << (bit % 8);
             prop_assert!(initiator.answer(&challenge).is_err());
             return Ok(());
         }
-        let mut proof = initiator.answer(&challenge).expect("wanted");
+        let mut proof = initiator.answer(&challenge).expect("wanted").proof;
         let bit = bit - 8 * CHALLENGE_BYTES;
         proof[bit / 8] ^= 1 << (bit % 8);
         prop_assert!(!acceptor.is_proved_by(&proof));
@@ -159,7 +167,7 @@ proptest! {
         if with_magic {
             challenge[..4].copy_from_slice(&CHALLENGE_MAGIC);
         }
-        let (initiator, _) = Initiator::new(&identity(1), Peer(2), [1; 16]);
+        let (initiator, _) = Initiator::new(&identity(1), Peer(2), &Opening::first([1; 16]));
         prop_assert!(initiator.answer(&challenge).is_err());
     }
 }
