@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Draws what `compare.py --json` wrote. Needs matplotlib (`pip install matplotlib`). See README.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from contenders import TITLES
+
+COLOURS = {"phalanx": "#c0392b", "openmpi": "#2c7fb8", "mpich": "#7fb82c", "impi": "#7d5ba6"}
+#: Cases drawn over the size of the message, for each number of ranks; the others over the ranks.
+OVER_SIZES = ("pingpong", "bandwidth", "allreduce", "bcast", "allgather", "alltoall")
+OVER_RANKS = ("barrier", "allreduce 8 B", "iterate 100k", "iterate 400k", "startup", "memory")
+
+Points = dict[str, dict[float, float]]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Plots of rows that compare.py --json wrote.")
+    parser.add_argument("rows", type=Path, nargs="+", metavar="ROWS.json")
+    parser.add_argument("--output", type=Path, default=Path("docs/plots"), metavar="DIR")
+    options = parser.parse_args()
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        print("plot: matplotlib is missing: pip install matplotlib", file=sys.stderr)
+        return 1
+    mpl.use("svg")
+    # The same input gives the same bytes.
+    mpl.rcParams.update({"svg.hashsalt": "phalanx", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3})
+    rows = [row for path in options.rows for row in json.loads(path.read_text())["rows"]]
+    options.output.mkdir(parents=True, exist_ok=True)
+    for title, points, label in [*over_sizes(rows), *over_ranks(rows)]:
+        draw(options.output / f"{title.replace(' ', '-').replace(',', '').lower()}.svg", title, points, label)
+    return 0
+
+
+def over_sizes(rows: list[dict]) -> list[tuple[str, Points, str]]:
+    pictures: dict[tuple, Points] = defaultdict(lambda: defaultdict(dict))
+    for row in rows:
+        if row["case"] in OVER_SIZES and row["median"] is not None:
+            keep(pictures[row["case"], row["ranks"], row["transport"]][row["peer"]], row["bytes"], row["median"])
+    return [
+        (f"{case}, {ranks} ranks, {transport}", points, "bytes")
+        for (case, ranks, transport), points in sorted(pictures.items())
+        if max(len(line) for line in points.values()) > 1
+    ]
+
+
+def over_ranks(rows: list[dict]) -> list[tuple[str, Points, str]]:
+    pictures: dict[str, Points] = defaultdict(lambda: defaultdict(dict))
+    for row in rows:
+        name = row["case"]
+        if row["work"]:
+            name += f" {row['work'] // 1000}k"
+        elif name in OVER_SIZES:
+            name += f" {row['bytes']} B"
+        if name in OVER_RANKS and row["median"] is not None and row["transport"] == "shm":
+            keep(pictures[name][row["peer"]], row["ranks"], row["median"])
+    return [
+        (f"{name} over ranks", points, "ranks")
+        for name, points in sorted(pictures.items())
+        if max(len(line) for line in points.values()) > 1
+    ]
+
+
+def keep(line: dict[float, float], place: float, value: float) -> None:
+    """The best setting of a contender counts."""
+    line[place] = min(value, line.get(place, value))
+
+
+def draw(path: Path, title: str, points: Points, label: str) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    for peer, line in points.items():
+        places = sorted(line)
+        axes.loglog(
+            places,
+            [line[place] for place in places],
+            marker="o",
+            markersize=3,
+            color=COLOURS[peer],
+            linewidth=2 if peer == "phalanx" else 1.2,
+            label=TITLES[peer],
+        )
+    axes.set(title=title, xlabel=label, ylabel="MiB a rank" if title.startswith("memory") else "µs")
+    if label == "ranks":
+        ranks = sorted({place for line in points.values() for place in line})
+        axes.set_xticks(ranks, [f"{place:g}" for place in ranks])
+        axes.minorticks_off()
+    axes.legend(fontsize=8)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
