@@ -69,7 +69,7 @@ type Choose = fn(&Running, &[Pid], &mut SmallRng) -> Option<Pid>;
 
 fn kill_again_and_again(who: &str, choose: Choose, check: fn(&Outcome) -> bool) {
     let kills = number("PHALANX_KILLS").unwrap_or(12);
-    let first = number("PHALANX_SEED").unwrap_or_else(|| now());
+    let first = number("PHALANX_SEED").unwrap_or_else(now);
     println!("{who}: PHALANX_SEED={first}");
     let before = left_behind();
     let mut times = Vec::new();
