@@ -46,6 +46,8 @@ mod runtime;
 #[doc(hidden)]
 pub mod schedule;
 #[doc(hidden)]
+pub mod stall;
+#[doc(hidden)]
 pub mod sys;
 #[doc(hidden)]
 pub mod transport;

@@ -87,6 +87,11 @@ pub const VERDICT_MILLIS_MAX: u64 = 3_000;
 /// After this long a blocked rank asks the launcher to tell it when the peer has gone.
 pub const WATCH_AFTER_MILLIS: u64 = 50;
 
+/// After this long a blocked rank, in which nothing has happened, makes others look whether that can end.
+pub const BLOCKED_AFTER_MILLIS: u64 = 1_000;
+/// Communicators that are gone of which a rank still knows how many collectives they had.
+pub const RETIRED_REMEMBERED: usize = 1024;
+
 /// Longest description of a collective that one rank sends another in a dispute.
 pub const DISPUTE_BYTES_MAX: usize = 1024;
 /// Time that a rank waits to hear what the other one called.

@@ -110,6 +110,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) timeout: Option<std::time::Duration>,
 
+    /// End the job, with exit code 75, when a rank has been blocked in one operation for so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) stall_timeout: Option<std::time::Duration>,
+
     #[command(flatten)]
     pub(crate) build: BuildArgs,
 

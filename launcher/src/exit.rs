@@ -6,7 +6,7 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const LAUNCH: u8 = 71;
 /// A host, or the daemon on it, was lost.
 pub(crate) const HOST_LOST: u8 = 72;
-/// Collectives that do not match.
+/// Collectives that do not match, or a deadlock.
 pub(crate) const MISMATCH: u8 = 73;
 /// `--timeout`, or a time limit of the program, ran out.
 pub(crate) const TIMEOUT: u8 = 75;
@@ -37,7 +37,7 @@ Exit codes:
   2        the command line is wrong
   71       the job could not be started (no such program, the build failed, limits)
   72       a host or its daemon was lost
-  73       collectives that do not match
+  73       collectives that do not match, or a deadlock
   75       a time limit ran out
   76       messages that make no sense, or another version of the library
   77       a process could not prove that it belongs to the job

@@ -59,6 +59,7 @@ pub(crate) struct Plan {
     pub(crate) directory: Option<String>,
     pub(crate) tag_output: bool,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) stall_timeout: Option<Duration>,
 }
 
 impl Plan {
@@ -105,6 +106,7 @@ impl Plan {
             directory,
             tag_output: args.tag_output,
             timeout: args.timeout,
+            stall_timeout: args.stall_timeout,
         })
     }
 

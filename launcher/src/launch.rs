@@ -76,6 +76,7 @@ impl Launcher {
             placement: plan.placement.clone(),
             threads: plan.threads.is_some(),
             timeout: plan.timeout,
+            stall_timeout: plan.stall_timeout,
         };
         Ok(Self {
             job: Job::new(setup, Duration::ZERO),

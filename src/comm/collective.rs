@@ -151,8 +151,8 @@ impl Communicator {
         let input = input.map(bytemuck::cast_slice);
         let output = output.map(bytemuck::cast_slice_mut);
         let runtime = &self.inner.runtime;
-        let deadline = self.deadline(call);
-        let done = runtime.collective(schedule, setting, scratch, input, output, deadline);
+        let errand = self.errand(call);
+        let done = runtime.collective(schedule, setting, scratch, input, output, errand);
         done.map_err(|fault| self.error(call, fault, std::any::type_name::<T>()))
     }
 

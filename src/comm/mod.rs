@@ -30,7 +30,7 @@ use crate::engine::{Failure, Pattern};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::TAG_MAX;
 use crate::runtime::group::Group;
-use crate::runtime::{Fault, JobFailureKind, Runtime, describe_mismatch};
+use crate::runtime::{Errand, Fault, JobFailureKind, Runtime, describe_mismatch};
 use crate::schedule::Selection;
 use crate::wire::control::FromRank;
 
@@ -74,7 +74,7 @@ struct Inner {
     context: Context,
     name: String,
     /// Collectives begun so far.
-    sequence: AtomicU64,
+    sequence: Arc<AtomicU64>,
     /// Communicators derived so far.
     children: AtomicU64,
     /// Agreements begun so far.
@@ -135,13 +135,14 @@ impl Communicator {
             rank,
             context: Context::WORLD,
             name: "world".into(),
-            sequence: AtomicU64::new(0),
+            sequence: Arc::default(),
             children: AtomicU64::new(0),
             agreements: AtomicU64::new(0),
             selection: Arc::new(selection),
             runtime,
         };
-        inner.runtime.register(inner.context, &inner.group);
+        let (context, group) = (inner.context, &inner.group);
+        inner.runtime.register(context, group, &inner.sequence);
         Self {
             inner: Arc::new(inner),
             timeout,
@@ -305,7 +306,7 @@ impl Communicator {
         let call = Call::new("finalize", Location::caller());
         self.inner
             .runtime
-            .finalize()
+            .finalize(self.errand(&call))
             .map_err(|fault| self.error(&call, fault, ""))
     }
 
@@ -326,20 +327,26 @@ impl Communicator {
             group,
             rank,
             name,
-            sequence: AtomicU64::new(0),
+            sequence: Arc::default(),
             children: AtomicU64::new(0),
             agreements: AtomicU64::new(0),
             selection: Arc::clone(&self.inner.selection),
         };
-        inner.runtime.register(inner.context, &inner.group);
+        let (context, group) = (inner.context, &inner.group);
+        inner.runtime.register(context, group, &inner.sequence);
         Self {
             inner: Arc::new(inner),
             timeout: self.timeout,
         }
     }
 
-    fn deadline(&self, call: &Call) -> Option<Instant> {
-        self.timeout.and_then(|limit| call.begun.checked_add(limit))
+    /// What a blocking call is about when it waits.
+    fn errand(&self, call: &Call) -> Errand {
+        Errand {
+            operation: call.operation,
+            site: call.site,
+            deadline: self.timeout.and_then(|limit| call.begun.checked_add(limit)),
+        }
     }
 
     fn peer(&self, call: &Call, rank: usize) -> Result<Peer> {

@@ -48,7 +48,7 @@ impl Communicator {
         let bytes = self.encode(&call, value)?;
         let mut args: SendArgs = self.send_args::<u8>(&call, dest, tag.into(), Mode::Standard)?;
         args.check = OBJECT;
-        let sent = self.inner.runtime.send(args, &bytes, self.deadline(&call));
+        let sent = self.inner.runtime.send(args, &bytes, self.errand(&call));
         sent.map_err(|fault| self.error(&call.with(Some(dest), Some(args.tag)), fault, ""))
     }
 
@@ -137,7 +137,7 @@ impl Communicator {
         let key = runtime
             .start_recv(args, Box::new(Vec::<u8>::new()), Capacity::Growable)
             .map_err(|fault| self.recv_error::<u8>(call, &args, fault))?;
-        let outcome = runtime.wait_request(key, self.deadline(call));
+        let outcome = runtime.wait_request(key, self.errand(call));
         let back = runtime.take_request(key);
         let envelope = outcome.map_err(|fault| {
             let peer = pattern.source.and_then(|peer| self.inner.group.rank(peer));

@@ -103,13 +103,10 @@ impl<T> Pending<T> {
     pub fn wait(mut self) -> Result<T> {
         let runtime = &self.communicator.inner.runtime;
         let begun = std::time::Instant::now();
-        let deadline = self
-            .communicator
-            .timeout
-            .and_then(|limit| begun.checked_add(limit));
+        let errand = self.communicator.errand(&Call { begun, ..self.call });
         let outcome = match self.operation {
-            Operation::Request(key) => runtime.wait_request(key, deadline).map(Some),
-            Operation::Collective(key) => runtime.wait_collective(key, deadline).map(|()| None),
+            Operation::Request(key) => runtime.wait_request(key, errand).map(Some),
+            Operation::Collective(key) => runtime.wait_collective(key, errand).map(|()| None),
             Operation::Over => return Err(self.over()),
         };
         self.conclude(outcome)

@@ -158,7 +158,7 @@ impl Communicator {
     pub fn probe(&self, source: impl Into<Source>, tag: impl Into<Tag>) -> Result<Probe> {
         let call = Call::new("probe", Location::caller());
         let pattern = self.pattern(&call, source.into(), tag.into())?;
-        let found = self.inner.runtime.probe(pattern, self.deadline(&call));
+        let found = self.inner.runtime.probe(pattern, self.errand(&call));
         found
             .map(|envelope| self.probed(&envelope))
             .map_err(|fault| self.error(&call, fault, ""))
@@ -189,7 +189,7 @@ impl Communicator {
     ) -> Result<()> {
         let args = self.send_args::<T>(call, dest, tag, mode)?;
         let bytes = bytemuck::cast_slice(elements);
-        let sent = self.inner.runtime.send(args, bytes, self.deadline(call));
+        let sent = self.inner.runtime.send(args, bytes, self.errand(call));
         sent.map_err(|fault| {
             self.error(
                 &call.with(Some(dest), Some(args.tag)),
@@ -254,7 +254,7 @@ impl Communicator {
     ) -> Result<Status> {
         let args = self.recv_args::<T>(&call, source, tag)?;
         let bytes = bytemuck::cast_slice_mut(buffer);
-        let envelope = self.inner.runtime.recv(args, bytes, self.deadline(&call));
+        let envelope = self.inner.runtime.recv(args, bytes, self.errand(&call));
         let envelope = envelope.map_err(|fault| self.recv_error::<T>(&call, &args, fault))?;
         Ok(self.status::<T>(&envelope))
     }
@@ -273,7 +273,7 @@ impl Communicator {
         let key = runtime
             .start_recv(args, Box::new(empty), Capacity::Growable)
             .map_err(|fault| self.recv_error::<T>(&call, &args, fault))?;
-        let outcome = runtime.wait_request(key, self.deadline(&call));
+        let outcome = runtime.wait_request(key, self.errand(&call));
         let back = runtime.take_request(key);
         let envelope = outcome.map_err(|fault| self.recv_error::<T>(&call, &args, fault))?;
         *elements = self.elements(&call, back)?;

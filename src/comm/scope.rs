@@ -109,9 +109,9 @@ impl Guard<'_> {
             } = operation;
             let runtime = &self.communicator.inner.runtime;
             if first.is_ok() {
-                let deadline = self.communicator.deadline(&call);
+                let errand = self.communicator.errand(&call);
                 first = runtime
-                    .wait_request(key, deadline)
+                    .wait_request(key, errand)
                     .map(|_| ())
                     .map_err(|fault| explain(self.communicator, &call, receives.as_ref(), fault));
             }
@@ -272,7 +272,7 @@ impl ScopedRequest<'_, '_> {
         let outcome = communicator
             .inner
             .runtime
-            .wait_request(key, communicator.deadline(&call));
+            .wait_request(key, communicator.errand(&call));
         drop(guard);
         let envelope =
             outcome.map_err(|fault| explain(communicator, &call, receives.as_ref(), fault))?;

@@ -173,9 +173,13 @@ impl Communicator {
     fn decide(&self, call: &Call, flags: u64) -> Result<(Agreed, u64)> {
         let inner = &self.inner;
         let sequence = inner.agreements.fetch_add(1, Ordering::Relaxed);
-        let decided = inner
-            .runtime
-            .agree(inner.context, sequence, &inner.group, flags);
+        let decided = inner.runtime.agree(
+            inner.context,
+            sequence,
+            &inner.group,
+            flags,
+            self.errand(call),
+        );
         decided
             .map(|agreed| (agreed, sequence))
             .map_err(|fault| self.error(call, fault, ""))

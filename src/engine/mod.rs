@@ -28,6 +28,7 @@ mod peer;
 mod receive;
 mod search;
 mod send;
+mod standing;
 mod types;
 
 use std::collections::{HashMap, VecDeque};

@@ -53,7 +53,19 @@
 //! All ranks of a communicator have to call the same collectives in the same order. When one calls an
 //! `allreduce` and another a `bcast`, or the lengths, roots, operators or element types differ, both get
 //! [`Mismatch`], which names both calls, at the first message that shows it; the launcher leaves with code 73.
-//! What cannot be seen is a rank that calls no collective at all: the others wait, until a time limit.
+//! A rank that calls no collective at all is found as below.
+//!
+//! # Ranks that wait for each other
+//!
+//! A rank that has been blocked for a second tells the launcher, which asks all ranks what they wait for. If some
+//! of them wait only for each other, with nothing under way, that is a deadlock: the launcher prints who waits
+//! for whom, in which call at which place, and leaves with code 73. Ranks are not stuck while a thread of theirs
+//! can still act: one that computes, sleeps, reads, or waits with a time limit. If only that speaks against a
+//! deadlock, the launcher says so and the job goes on.
+//!
+//! A rank that computes while others wait for it is no error. After 5 seconds it is named, once, with those who
+//! wait. `phalanx run --stall-timeout SECONDS` ends the job, with code 75, when a call has been blocked for so
+//! long.
 //!
 //! # Time limits
 //!

@@ -58,7 +58,7 @@
 //! | 2    | the command line is wrong                                           |
 //! | 71   | the job could not be started (no such program, the build failed)    |
 //! | 72   | a host or its daemon was lost                                       |
-//! | 73   | collectives that do not match                                       |
+//! | 73   | collectives that do not match, or a deadlock                        |
 //! | 75   | a time limit ran out: `--timeout`, or one of the program            |
 //! | 76   | messages that make no sense, or another version of the library      |
 //! | 77   | a process could not prove that it belongs to the job                |

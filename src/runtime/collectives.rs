@@ -1,12 +1,12 @@
 //! Collectives of one rank: their buffers and their outcomes.
 
 use std::task::Waker;
-use std::time::Instant;
 
 use super::execute::Setting;
 use super::progress::Core;
 use super::state::{CollectiveKey, Fault};
-use super::{Borrowed, Reach, Runtime};
+use super::vigil::{Subject, Vigil};
+use super::{Borrowed, Errand, Reach, Runtime};
 use crate::pod::OwnedElements;
 use crate::schedule::Schedule;
 
@@ -19,7 +19,7 @@ impl Runtime {
         scratch: Box<dyn OwnedElements>,
         input: Option<&[u8]>,
         output: Option<&mut [u8]>,
-        deadline: Option<Instant>,
+        errand: Errand,
     ) -> Result<(), Fault> {
         let mut guard = Borrowed {
             runtime: self,
@@ -39,7 +39,7 @@ impl Runtime {
             Ok(core.begin_collective(schedule, setting))
         })?;
         guard.collective = Some(key);
-        self.wait_collective(key, deadline)
+        self.wait_collective(key, errand)
     }
 
     /// Begins a collective on elements that the runtime keeps until it is done.
@@ -62,13 +62,11 @@ impl Runtime {
     }
 
     /// Waits for a collective; it stays on the table.
-    pub(crate) fn wait_collective(
-        &self,
-        key: CollectiveKey,
-        deadline: Option<Instant>,
-    ) -> Result<(), Fault> {
+    pub(crate) fn wait_collective(&self, key: CollectiveKey, errand: Errand) -> Result<(), Fault> {
         self.station
-            .wait(deadline, |core| core.collective_result(key))
+            .wait(Vigil::new(errand, Subject::Collective(key)), |core| {
+                core.collective_result(key)
+            })
             .unwrap_or(Err(Fault::Timeout))
     }
 

@@ -30,20 +30,27 @@ pub(crate) struct CollectiveCall {
     pub(crate) site: &'static Location<'static>,
 }
 
-impl fmt::Display for CollectiveCall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.operation)?;
+impl CollectiveCall {
+    /// The call without its place: `allreduce<f64>(1, sum)`.
+    pub(crate) fn words(&self) -> String {
+        let mut words = self.operation.to_owned();
         if let Some(element) = self.element {
-            write!(f, "<{element}>")?;
+            words += &format!("<{element}>");
         }
         let count = self.count.map(|count| count.to_string());
         let root = self.root.map(|root| format!("root {root}"));
         let facts = [count, self.operator.map(str::to_owned), root];
         let facts: Vec<String> = facts.into_iter().flatten().collect();
         if !facts.is_empty() {
-            write!(f, "({})", facts.join(", "))?;
+            words += &format!("({})", facts.join(", "));
         }
-        write!(f, " at {}", self.site)
+        words
+    }
+}
+
+impl fmt::Display for CollectiveCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.words(), self.site)
     }
 }
 

@@ -39,6 +39,14 @@ impl Group {
         }
     }
 
+    /// The members as ranks of the world; none when it is the world.
+    pub(crate) fn listed(&self) -> Vec<u32> {
+        match self {
+            Self::World(_) => Vec::new(),
+            Self::Some(members) => members.peers.iter().map(|peer| peer.0).collect(),
+        }
+    }
+
     /// The peer with this rank; `None` when there is no such rank.
     pub(crate) fn peer(&self, rank: usize) -> Option<Peer> {
         match self {

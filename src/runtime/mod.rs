@@ -13,10 +13,14 @@ pub(crate) mod join;
 pub(crate) mod meeting;
 mod progress;
 mod requests;
+mod retired;
+mod stall;
 mod state;
 mod survival;
+mod vigil;
 mod wait;
 
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,12 +30,14 @@ pub(crate) use dispute::{CollectiveCall, describe_mismatch};
 pub(crate) use execute::Setting;
 pub(crate) use state::{CollectiveKey, Fault, JobFailureKind, RequestKey};
 pub(crate) use survival::{NoLauncher, Reach};
+pub(crate) use vigil::Errand;
 
 use crate::base::ids::{Context, Peer};
 use crate::engine::{BufferId, Mode, Pattern};
 use crate::error::{Error, ErrorKind};
 use crate::wire::control::{FailureClass, FromRank, NodeMap};
 use progress::Core;
+use vigil::{Subject, Vigil};
 use wait::Station;
 
 /// A message to be sent, as far as the public layer knows it.
@@ -139,7 +145,7 @@ impl Runtime {
         let station = Arc::clone(&self.station);
         let driver = std::thread::Builder::new().name("phalanx-progress".into());
         let started = driver.spawn(move || {
-            station.wait(None, |core| {
+            station.wait(None::<Instant>, |core| {
                 (core.finalized || core.state.failure.is_some()).then_some(())
             });
         });
@@ -219,7 +225,7 @@ impl Runtime {
 
     /// Sends what is still to be sent, says goodbye, and tells the launcher. Afterwards nothing can be
     /// begun. Does nothing the second time.
-    pub(crate) fn finalize(&self) -> Result<(), Fault> {
+    pub(crate) fn finalize(&self, errand: Errand) -> Result<(), Fault> {
         let already = self.station.act(|core| {
             core.state.completions += 1; // Whoever makes progress for awaited operations ends.
             std::mem::replace(&mut core.finalized, true)
@@ -227,7 +233,12 @@ impl Runtime {
         if already {
             return Ok(());
         }
-        let drained = self.station.wait(None, |core| {
+        let errand = Errand {
+            deadline: None,
+            ..errand
+        };
+        let vigil = Vigil::new(errand, Subject::Receivers);
+        let drained = self.station.wait(vigil, |core| {
             if let Some(failure) = &core.state.failure {
                 return Some(Err(Fault::Job(failure.clone())));
             }
@@ -235,7 +246,7 @@ impl Runtime {
         });
         self.station
             .act(|core| core.fabric.farewell(&mut core.state));
-        let _ = self.station.wait(None, |core| {
+        let _ = self.station.wait(None::<Instant>, |core| {
             (core.fabric.drained() || core.state.failure.is_some()).then_some(())
         });
         let outcome = drained.unwrap_or(Ok(()));
@@ -253,7 +264,11 @@ impl Drop for Runtime {
             self.die("panicked");
         } else {
             // An error was or will be reported by whoever noticed it first.
-            let _ = self.finalize();
+            let _ = self.finalize(Errand {
+                operation: "finalize",
+                site: Location::caller(),
+                deadline: None,
+            });
         }
     }
 }

@@ -9,6 +9,7 @@ use super::meeting::Meetings;
 use super::state::{
     CollectiveKey, Fault, Handle, JobFailure, JobFailureKind, RequestKey, State, index, lent_id,
 };
+use super::vigil::Waits;
 use crate::base::ids::{Context, Peer};
 use crate::engine::{Action, BufferId, Envelope, Failure, Owner, RecvId, SendId};
 use crate::limits::{VERDICT_MILLIS_MAX, WATCH_AFTER_MILLIS};
@@ -34,6 +35,12 @@ pub(crate) struct Core {
     pub(crate) told: u64,
     /// Nothing more can be begun.
     pub(crate) finalized: bool,
+    /// Waits that last.
+    pub(crate) waits: Waits,
+    /// What the launcher has asked and was not told yet.
+    pub(crate) question: Option<u32>,
+    /// Counts turns in which anything happened.
+    pub(crate) activity: u64,
 }
 
 impl Core {
@@ -48,19 +55,20 @@ impl Core {
             sleepers: 0,
             told: 0,
             finalized: false,
+            waits: Waits::default(),
+            question: None,
+            activity: 0,
         }
     }
 
     /// Looks once for what has arrived and acts on it. `true` when anything moved.
     pub(crate) fn turn(&mut self, now: Instant) -> bool {
         let turn = self.fabric.progress(now, &mut self.state);
-        let mut moved = turn.moved;
-        if turn.control {
-            moved |= self.read_control();
-        }
-        moved |= self.meet();
+        let moved = turn.moved | self.meet();
+        self.activity += u64::from(moved);
+        let told = turn.control && self.read_control();
         self.settle();
-        moved
+        moved | told
     }
 
     /// Does all that arrivals and calls have led to. It reads the clock only when something is wrong.
@@ -330,6 +338,7 @@ impl Core {
                 ToRank::Gone(departure) => self.departed(&departure),
                 ToRank::Revoked { context } => self.revoked(Context(context)),
                 ToRank::Agreed(agreed) => self.agreed(agreed),
+                ToRank::Ask { number } => self.asked(number),
             }
         }
         if let Some(why) = end {

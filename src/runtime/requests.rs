@@ -1,13 +1,13 @@
 //! Sends, receives and probes of one rank.
 
 use std::task::Waker;
-use std::time::Instant;
 
 use slotmap::Key;
 
 use super::progress::Core;
 use super::state::{Fault, Handle, Request, RequestKey};
-use super::{Borrowed, Reach, RecvArgs, Runtime, SendArgs};
+use super::vigil::{Subject, Vigil};
+use super::{Borrowed, Errand, Reach, RecvArgs, Runtime, SendArgs};
 use crate::base::ids::Context;
 use crate::engine::{
     BufferId, Capacity, Envelope, Failure, Incoming, Outgoing, Owner, Pattern, SendStart,
@@ -16,12 +16,7 @@ use crate::pod::OwnedElements;
 
 impl Runtime {
     /// Sends, and waits until the bytes may be used again.
-    pub(crate) fn send(
-        &self,
-        args: SendArgs,
-        bytes: &[u8],
-        deadline: Option<Instant>,
-    ) -> Result<(), Fault> {
+    pub(crate) fn send(&self, args: SendArgs, bytes: &[u8], errand: Errand) -> Result<(), Fault> {
         let mut guard = Borrowed {
             runtime: self,
             request: None,
@@ -37,7 +32,7 @@ impl Runtime {
         })?;
         let Some(key) = begun else { return Ok(()) };
         guard.request = Some(key);
-        self.wait_request(key, deadline).map(|_| ())
+        self.wait_request(key, errand).map(|_| ())
     }
 
     /// Receives into `bytes`, and waits until they are there.
@@ -45,7 +40,7 @@ impl Runtime {
         &self,
         args: RecvArgs,
         bytes: &mut [u8],
-        deadline: Option<Instant>,
+        errand: Errand,
     ) -> Result<Envelope, Fault> {
         let mut guard = Borrowed {
             runtime: self,
@@ -62,7 +57,7 @@ impl Runtime {
             Ok(core.begin_recv(args, capacity, buffer))
         })?;
         guard.request = Some(key);
-        self.wait_request(key, deadline)
+        self.wait_request(key, errand)
     }
 
     /// Begins a send of elements that the runtime keeps until it is done.
@@ -146,13 +141,11 @@ impl Runtime {
     }
 
     /// Waits for a request; it stays on the table.
-    pub(crate) fn wait_request(
-        &self,
-        key: RequestKey,
-        deadline: Option<Instant>,
-    ) -> Result<Envelope, Fault> {
+    pub(crate) fn wait_request(&self, key: RequestKey, errand: Errand) -> Result<Envelope, Fault> {
         self.station
-            .wait(deadline, |core| core.request_outcome(key))
+            .wait(Vigil::new(errand, Subject::Request(key)), |core| {
+                core.request_outcome(key)
+            })
             .unwrap_or(Err(Fault::Timeout))
     }
 
@@ -233,13 +226,11 @@ impl Runtime {
     }
 
     /// Waits for a message without receiving it.
-    pub(crate) fn probe(
-        &self,
-        pattern: Pattern,
-        deadline: Option<Instant>,
-    ) -> Result<Envelope, Fault> {
+    pub(crate) fn probe(&self, pattern: Pattern, errand: Errand) -> Result<Envelope, Fault> {
         self.station
-            .wait(deadline, |core| core.probe_outcome(&pattern))
+            .wait(Vigil::new(errand, Subject::Probe(pattern)), |core| {
+                core.probe_outcome(&pattern)
+            })
             .unwrap_or(Err(Fault::Timeout))
     }
 

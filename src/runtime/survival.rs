@@ -6,12 +6,16 @@
 //! the same on all of them. The launcher decides, alone: it shares the job's fate anyway.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustc_hash::FxBuildHasher;
 
 use super::group::Group;
 use super::progress::Core;
+use super::retired::Retired;
 use super::state::{CollectiveKey, Fault, JobFailure, JobFailureKind, RequestKey};
+use super::vigil::{Errand, Subject, Vigil};
 use super::{Reporter, Runtime};
 use crate::base::ids::{Context, Peer};
 use crate::engine::Failure;
@@ -33,6 +37,8 @@ pub(crate) enum Reach {
 #[derive(Debug)]
 struct Membership {
     group: Group,
+    /// Collectives begun so far.
+    begun: Arc<AtomicU64>,
     revoked: bool,
     /// Members that have failed, in the order of the news.
     failed: Vec<Peer>,
@@ -50,6 +56,7 @@ pub(crate) struct Survival {
     /// Communicators that were revoked before this rank made its handle.
     early: VecDeque<Context>,
     agreed: HashMap<(Context, u64), Agreed, FxBuildHasher>,
+    retired: Retired,
     /// Something has failed or was revoked: operations have to look.
     troubled: bool,
 }
@@ -84,6 +91,23 @@ impl Survival {
                 .memberships
                 .get(&context.point_to_point())
                 .is_some_and(|membership| membership.revoked)
+    }
+
+    /// Message spaces of all communicators, and how many collectives were begun there; and whether none is
+    /// missing.
+    pub(crate) fn begun(&self) -> (Vec<(u64, u64)>, bool) {
+        let living = self.memberships.iter().map(|(context, membership)| {
+            let begun = membership.begun.load(Ordering::Relaxed);
+            (context.collective().0, begun)
+        });
+        let (retired, complete) = self.retired.all();
+        (living.chain(retired).collect(), complete)
+    }
+
+    /// World ranks of the members of a communicator; none when it is the world, or unknown.
+    pub(crate) fn members(&self, context: Context) -> Vec<u32> {
+        let membership = self.memberships.get(&context.point_to_point());
+        membership.map_or_else(Vec::new, |membership| membership.group.listed())
     }
 
     fn fail(&mut self, peer: Peer) {
@@ -204,7 +228,7 @@ impl Core {
 
 impl Runtime {
     /// Notes a communicator, so that failures of its members and its revocation reach it.
-    pub(crate) fn register(&self, context: Context, group: &Group) {
+    pub(crate) fn register(&self, context: Context, group: &Group, begun: &Arc<AtomicU64>) {
         self.station.act(|core| {
             let survival = &mut core.state.survival;
             let early = survival.early.iter().position(|early| *early == context);
@@ -214,6 +238,7 @@ impl Runtime {
             let failed = survival.failed.iter().copied();
             let membership = Membership {
                 group: group.clone(),
+                begun: Arc::clone(begun),
                 revoked: early.is_some(),
                 failed: failed.filter(|&peer| group.rank(peer).is_some()).collect(),
                 acknowledged: 0,
@@ -225,7 +250,11 @@ impl Runtime {
     /// The last handle of a communicator has gone.
     pub(crate) fn unregister(&self, context: Context) {
         let mut core = self.station.lock();
-        core.state.survival.memberships.remove(&context);
+        let survival = &mut core.state.survival;
+        if let Some(membership) = survival.memberships.remove(&context) {
+            let begun = membership.begun.load(Ordering::Relaxed);
+            survival.retired.add(context.collective().0, begun);
+        }
     }
 
     /// Whether failures of peers are returned by operations, instead of ending the job.
@@ -279,6 +308,7 @@ impl Runtime {
         sequence: u64,
         group: &Group,
         flags: u64,
+        errand: Errand,
     ) -> Result<Agreed, Fault> {
         self.station.act(|core| core.check_alive())?;
         let members = (0..group.size()).filter_map(|rank| group.peer(rank));
@@ -291,9 +321,18 @@ impl Runtime {
                 failed: Vec::new(),
             });
         };
-        contribute(reporter, context, sequence, members, flags);
+        contribute(reporter, context, sequence, members.clone(), flags);
         let key = (context, sequence);
-        let decided = self.station.wait(None, |core| {
+        let subject = Subject::Agreement {
+            context,
+            sequence,
+            members,
+        };
+        let errand = Errand {
+            deadline: None,
+            ..errand
+        };
+        let decided = self.station.wait(Vigil::new(errand, subject), |core| {
             let agreed = core.state.survival.agreed.remove(&key).map(Ok);
             agreed.or_else(|| core.failed())
         });

@@ -12,6 +12,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::progress::{Core, WATCH_AFTER};
+use super::vigil::Vigil;
 use crate::transport::{Waiter, Waker};
 
 /// How long each stage of waiting lasts.
@@ -100,22 +101,26 @@ impl Station {
     /// Makes progress until `ready` gives something; `None` when the deadline passes first.
     pub(crate) fn wait<R>(
         &self,
-        deadline: Option<Instant>,
+        vigil: impl Into<Vigil>,
         mut ready: impl FnMut(&mut Core) -> Option<R>,
     ) -> Option<R> {
+        let mut vigil: Vigil = vigil.into();
         let mut core = self.lock();
         let mut idle = Idle::default();
         let mut clock = None;
         let mut looks = 0_u32;
         loop {
             if let Some(result) = ready(&mut core) {
+                core.end_vigil(&mut vigil);
                 return Some(result);
             }
             looks = looks.wrapping_add(1);
             let still = idle.spins && looks % LOOKS_PER_CLOCK != 0;
             let now = clock.filter(|_| still).unwrap_or_else(Instant::now);
             clock = Some(now);
-            if deadline.is_some_and(|deadline| now >= deadline) {
+            vigil.begin(now);
+            if vigil.deadline.is_some_and(|deadline| now >= deadline) {
+                core.end_vigil(&mut vigil);
                 return None;
             }
             let moved = core.turn(now);
@@ -141,8 +146,12 @@ impl Station {
                 Stage::Park { waited } => {
                     if waited >= WATCH_AFTER {
                         core.watch_awaited();
+                        if core.keep(&mut vigil, now) {
+                            core.say_blocked();
+                        }
                     }
-                    let until = sleep_until(&core, deadline, now, waited);
+                    core.answer();
+                    let until = sleep_until(&core, &vigil, now, waited);
                     let mut core = self.park(core, until);
                     core.fabric.step_aside(Instant::now());
                     core
@@ -201,12 +210,7 @@ impl Station {
     }
 }
 
-fn sleep_until(
-    core: &Core,
-    deadline: Option<Instant>,
-    now: Instant,
-    waited: Duration,
-) -> Option<Instant> {
+fn sleep_until(core: &Core, vigil: &Vigil, now: Instant, waited: Duration) -> Option<Instant> {
     let watch = core.control.is_some().then(|| {
         if waited < WATCH_AFTER {
             now + (WATCH_AFTER - waited)
@@ -214,10 +218,15 @@ fn sleep_until(
             now + Duration::from_secs(5)
         }
     });
-    [deadline, core.next_deadline(), watch]
-        .into_iter()
-        .flatten()
-        .min()
+    [
+        vigil.deadline,
+        vigil.next_look(),
+        core.next_deadline(),
+        watch,
+    ]
+    .into_iter()
+    .flatten()
+    .min()
 }
 
 /// While it polls, a rank offers its core this often: on a busy machine the rank that it waits for may

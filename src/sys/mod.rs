@@ -7,3 +7,4 @@ pub mod process;
 pub mod processor;
 pub mod shared_memory;
 pub mod socket;
+pub mod threads;

@@ -442,6 +442,20 @@ impl Fabric {
         }
     }
 
+    /// Peers with the frames sent to and received from each, where frames may be under way without anything
+    /// being seen of it. Where they lie in memory until they are read, a peer is named while something
+    /// still waits to be put there.
+    pub fn traffic(&self) -> Vec<(Peer, u64, u64)> {
+        match &self.links {
+            Links::Threads(_) => Vec::new(),
+            Links::Sockets(sockets) => sockets.traffic(),
+            Links::Shared(shared) => {
+                let unsent = shared.unsettled().into_iter();
+                unsent.map(|peer| (peer, 1, 0)).collect()
+            }
+        }
+    }
+
     /// Whether frames or parts of frames still wait to be written.
     pub fn has_unsent(&self) -> bool {
         match &self.links {

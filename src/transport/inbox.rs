@@ -31,6 +31,8 @@ pub(super) struct Inbox {
     body: Option<Incoming>,
     /// The peer has said that nothing follows.
     pub(super) finished: bool,
+    /// Frames that have arrived, or begun to.
+    pub(super) frames: u64,
 }
 
 impl Default for Inbox {
@@ -40,6 +42,7 @@ impl Default for Inbox {
             have: 0,
             body: None,
             finished: false,
+            frames: 0,
         }
     }
 }
@@ -158,6 +161,7 @@ impl Inbox {
             )));
         }
         traced::arrived(rules.peer, header);
+        self.frames += 1;
         if header.kind == Kind::Goodbye {
             self.finished = true;
             return Ok(());

@@ -11,12 +11,14 @@ mod bytes;
 mod daemons;
 mod framing;
 mod ranks;
+mod stall;
 
 use serde::{Deserialize, Serialize};
 
 pub use daemons::{Assignment, Exit, FromDaemon, Stream, ToDaemon};
 pub use framing::{ControlError, Decoder, encode};
 pub use ranks::{Agreed, Cause, Departure, FailureClass, FromRank, ToRank, Welcome};
+pub use stall::{Answer, Awaits, Traffic, Wait};
 
 /// The version of everything in this module and of the frame header; both sides must agree exactly.
 pub const PROTOCOL: u32 = 3;

@@ -21,6 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Layer 2, pure.
     ("engine", &["wire", "base", "limits"]),
     ("schedule", &["limits"]),
+    ("stall", &["wire"]),
     // Layer 2, edges. Operators say in which order a schedule may combine.
     ("sys", &["base"]),
     ("pod", &["schedule"]),
@@ -32,6 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "transport",
             "pod",
             "sys",
+            "stall",
             "schedule",
             "engine",
             "wire",
@@ -61,6 +63,7 @@ const LAUNCHER: &[&str] = &[
     "transport",
     "config",
     "schedule",
+    "stall",
 ];
 
 /// Modules without unsafe code, by their own word.

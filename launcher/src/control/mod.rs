@@ -10,6 +10,7 @@
 mod departures;
 mod ending;
 mod report;
+mod stall;
 mod survival;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use phalanx::wire::control::{
 use crate::exit;
 use crate::place::Placement;
 use departures::Departures;
+use stall::Looks;
 use survival::Survival;
 
 /// Time that a victim's end waits for its cause.
@@ -67,6 +69,8 @@ pub(crate) struct Setup {
     /// The ranks are threads of one process.
     pub(crate) threads: bool,
     pub(crate) timeout: Option<Duration>,
+    /// How long a rank may be blocked.
+    pub(crate) stall_timeout: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -131,6 +135,7 @@ pub(crate) struct Job {
     failed: Vec<u32>,
     departures: Departures,
     survival: Survival,
+    looks: Looks,
     events: u64,
     timeout: Option<Duration>,
     actions: Vec<Action>,
@@ -152,6 +157,7 @@ impl Job {
             failed: Vec::new(),
             departures: Departures::new(size),
             survival: Survival::new(size),
+            looks: Looks::new(size),
             events: 0,
             timeout: setup.timeout.map(|timeout| now + timeout),
             actions: Vec::new(),
@@ -172,7 +178,8 @@ impl Job {
             _ => None,
         };
         let timeout = self.timeout.filter(|_| self.is_undecided());
-        [phase, timeout, self.departures.next_deadline()]
+        let looks = self.looks.next_deadline().filter(|_| self.is_undecided());
+        [phase, timeout, self.departures.next_deadline(), looks]
             .into_iter()
             .flatten()
             .min()
@@ -201,6 +208,7 @@ impl Job {
             }
             _ => {}
         }
+        self.look(now);
     }
 
     /// Something has happened.
@@ -288,6 +296,8 @@ impl Job {
                 members,
                 flags,
             } => self.contribute(rank, (context, sequence), members, flags),
+            FromRank::Blocked => self.blocked(now),
+            FromRank::Answer(answer) => self.answered(rank, *answer, now),
             FromRank::Abort { code, message } => {
                 if self.is_undecided() {
                     let code = code.max(1);

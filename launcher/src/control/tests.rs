@@ -23,6 +23,7 @@ impl Bed {
             },
             threads: false,
             timeout,
+            stall_timeout: None,
         };
         let mut bed = Self {
             job: Job::new(setup, Duration::ZERO),

@@ -100,7 +100,12 @@ pub(crate) fn part_command(part: &str, ranks: usize, words: &[&str]) -> Command 
         .arg("--env")
         .arg(format!("{PART}={part}"))
         .arg(program)
-        .args(["--exact", "ranked_program", "--nocapture"]);
+        .args([
+            "--exact",
+            "ranked_program",
+            "--nocapture",
+            "--test-threads=1",
+        ]);
     command
 }
 

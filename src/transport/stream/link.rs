@@ -28,6 +28,8 @@ pub(super) struct Link {
     pub(super) state: State,
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
+    /// Frames written, or waiting to be.
+    pub(super) frames: u64,
     /// The socket may have bytes. Events come once: this remembers them.
     pub(super) readable: bool,
     /// The stream may have ended without a further event: only a read that would block tells otherwise.
@@ -56,6 +58,7 @@ impl Link {
             state: State::Idle,
             outbox: Outbox::default(),
             inbox: Inbox::default(),
+            frames: 0,
             readable: false,
             ending: false,
             blocked: false,

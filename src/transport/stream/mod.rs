@@ -220,6 +220,14 @@ impl Sockets {
         self.links.values().any(|link| !link.outbox.is_empty())
     }
 
+    /// Frames to and from each peer.
+    pub(super) fn traffic(&self) -> Vec<(Peer, u64, u64)> {
+        let links = self.links.values();
+        links
+            .map(|link| (link.peer, link.frames, link.inbox.frames))
+            .collect()
+    }
+
     pub(super) fn send(
         &mut self,
         to: Peer,
@@ -232,6 +240,7 @@ impl Sockets {
             Body::queued(header, payload).give_up(to, sink);
             return;
         }
+        link.frames += 1;
         let result = match &mut link.state {
             State::Open(socket) if link.outbox.is_empty() => match payload {
                 Payload::None => link.outbox.write_through(header, &[], socket),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NodeMap, Secret, TransportChoice};
+use super::{Answer, NodeMap, Secret, TransportChoice};
 use crate::base::ids::JobId;
 
 /// The first message from the daemon to a rank: all that it needs to take part.
@@ -49,6 +49,11 @@ pub enum ToRank {
     },
     /// What [`FromRank::Agree`] of all members has come to.
     Agreed(Agreed),
+    /// What do you wait for? Answered with [`FromRank::Answer`] once there is nothing to do but to wait.
+    Ask {
+        /// The number of the question.
+        number: u32,
+    },
 }
 
 /// From a rank to its daemon.
@@ -110,6 +115,10 @@ pub enum FromRank {
         /// The bits that are combined by AND.
         flags: u64,
     },
+    /// A blocking operation has lasted for long, with nothing happening.
+    Blocked,
+    /// Answer to [`ToRank::Ask`].
+    Answer(Box<Answer>),
     /// End the whole job with this exit code.
     Abort {
         /// Exit code of the job, 1..=255.

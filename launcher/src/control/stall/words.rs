@@ -1,0 +1,72 @@
+//! Stalls as the user is told of them.
+
+use std::time::Duration;
+
+use phalanx::stall::{Disagreement, describe_wait};
+use phalanx::wire::control::Wait;
+
+pub(super) fn disagreement(found: &Disagreement) -> String {
+    let side = |(rank, wait): &(u32, Wait)| format!("rank {rank}: {}", describe_wait(wait));
+    format!(
+        "ranks called different collectives: {}; {}; operation, operator, element type, count, root \
+         and order of calls must agree",
+        side(&found.one),
+        side(&found.other)
+    )
+}
+
+pub(super) fn deadlock(cycle: &str) -> String {
+    format!("deadlock: {cycle}; nothing is under way that could release them, so the job was ended")
+}
+
+pub(super) fn perhaps(cycle: &str, rank: u32) -> String {
+    format!(
+        "this looks like a deadlock: {cycle}; only another thread of rank {rank} could help (the job \
+         goes on; `--stall-timeout` would end it)"
+    )
+}
+
+pub(super) fn straggler(
+    name: &str,
+    joined: bool,
+    (waiting, wait): (u32, &Wait),
+    count: usize,
+) -> String {
+    let what = if joined {
+        "has been computing outside the runtime"
+    } else {
+        "has not called `phalanx::init`"
+    };
+    let waits = match count {
+        1 => format!("rank {waiting} waits"),
+        _ => format!("{count} ranks wait"),
+    };
+    format!(
+        "{name} {what} for {}; {waits} for it in {}",
+        seconds(wait),
+        describe_wait(wait)
+    )
+}
+
+pub(super) fn stalled(name: &str, wait: &Wait, limit: Duration, busy: &[u32]) -> String {
+    let others = match busy {
+        [] => String::new(),
+        [rank] => format!("; rank {rank}, for which it waits, is outside the runtime"),
+        ranks => {
+            let listed: Vec<String> = ranks.iter().take(8).map(ToString::to_string).collect();
+            let more = if ranks.len() > 8 { ", ..." } else { "" };
+            let listed = listed.join(", ");
+            format!("; ranks {listed}{more}, for which it waits, are outside the runtime")
+        }
+    };
+    format!(
+        "{name} has waited for {} in {} (--stall-timeout {}){others}",
+        seconds(wait),
+        describe_wait(wait),
+        limit.as_secs_f64()
+    )
+}
+
+fn seconds(wait: &Wait) -> String {
+    format!("{:.0} s", Duration::from_millis(wait.millis).as_secs_f64())
+}

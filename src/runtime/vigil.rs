@@ -1,0 +1,144 @@
+//! Who waits, for what, and since when: kept for waits that last.
+//!
+//! A wait enters the list when it has slept in vain for [`WATCH_AFTER`](super::progress::WATCH_AFTER), so
+//! that short ones pay nothing.
+
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+use slotmap::{SlotMap, new_key_type};
+
+use super::progress::Core;
+use super::state::{CollectiveKey, RequestKey};
+use crate::base::ids::{Context, Peer};
+use crate::engine::Pattern;
+use crate::limits::BLOCKED_AFTER_MILLIS;
+
+new_key_type! {
+    pub(crate) struct WaitKey;
+}
+
+/// A blocking call of the program, for reports.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Errand {
+    pub(crate) operation: &'static str,
+    pub(crate) site: &'static Location<'static>,
+    /// When it gives up.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// What a blocking call waits for.
+#[derive(Clone, Debug)]
+pub(crate) enum Subject {
+    Request(RequestKey),
+    Collective(CollectiveKey),
+    Probe(Pattern),
+    Agreement {
+        context: Context,
+        sequence: u64,
+        members: Vec<u32>,
+    },
+    /// All that was sent, to be received.
+    Receivers,
+}
+
+/// A wait: until when, and what it is about if it is a call of the program.
+#[derive(Debug)]
+pub(crate) struct Vigil {
+    pub(crate) deadline: Option<Instant>,
+    call: Option<(Errand, Subject)>,
+    begun: Option<Instant>,
+    entered: Option<WaitKey>,
+    /// The launcher was told that it lasts.
+    told: bool,
+}
+
+/// A wait that lasts.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    /// Never given twice.
+    pub(crate) id: u64,
+    pub(crate) errand: Errand,
+    pub(crate) subject: Subject,
+    pub(crate) begun: Instant,
+    /// The thread.
+    pub(crate) thread: i32,
+}
+
+/// All waits of a rank that last.
+#[derive(Debug, Default)]
+pub(crate) struct Waits {
+    pub(crate) list: SlotMap<WaitKey, Waiting>,
+    entered: u64,
+}
+
+impl From<Option<Instant>> for Vigil {
+    fn from(deadline: Option<Instant>) -> Self {
+        Self {
+            deadline,
+            call: None,
+            begun: None,
+            entered: None,
+            told: false,
+        }
+    }
+}
+
+impl Vigil {
+    pub(crate) fn new(errand: Errand, subject: Subject) -> Self {
+        Self {
+            deadline: errand.deadline,
+            call: Some((errand, subject)),
+            begun: None,
+            entered: None,
+            told: false,
+        }
+    }
+
+    /// Notes when it began.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.begun.get_or_insert(now);
+    }
+
+    /// When to look next whether others have to be told that it lasts.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        let due = self.begun? + BLOCKED_AFTER;
+        (self.entered.is_some() && !self.told).then_some(due)
+    }
+}
+
+const BLOCKED_AFTER: Duration = Duration::from_millis(BLOCKED_AFTER_MILLIS);
+
+impl Core {
+    /// The wait lasts: enters it into the list. `true`, once, when it is time to tell others.
+    pub(crate) fn keep(&mut self, vigil: &mut Vigil, now: Instant) -> bool {
+        let (Some((errand, subject)), Some(begun)) = (&vigil.call, vigil.begun) else {
+            return false;
+        };
+        if vigil.entered.is_none() {
+            self.waits.entered += 1;
+            vigil.entered = Some(self.waits.list.insert(Waiting {
+                id: self.waits.entered,
+                errand: *errand,
+                subject: subject.clone(),
+                begun,
+                thread: crate::sys::threads::this_thread(),
+            }));
+        }
+        let due = !vigil.told && now.saturating_duration_since(begun) >= BLOCKED_AFTER;
+        vigil.told |= due;
+        due
+    }
+
+    /// The wait is over.
+    pub(crate) fn end_vigil(&mut self, vigil: &mut Vigil) {
+        if let Some(key) = vigil.entered.take() {
+            self.waits.list.remove(key);
+        }
+    }
+}
+
+/// World ranks of peers.
+pub(crate) fn ranks(peers: impl IntoIterator<Item = Peer>) -> Vec<u32> {
+    peers.into_iter().map(|peer| peer.0).collect()
+}
