@@ -43,7 +43,9 @@
 //! [`run`](crate::run) ends the job: the launcher names that rank, its host, its process and the cause, once; the
 //! others get SIGTERM, and SIGKILL after a quarter of a second. Calls that wait for a dead rank fail with
 //! [`PeerGone`]; such errors are never taken for the first cause. A rank that finalized and then exits with 0 is
-//! not a failure. [`abort`](crate::Communicator::abort) ends the whole job with a code of the program's choice.
+//! not a failure. The others learn of a death before the system has taken the process down, which for gigabytes of
+//! memory takes long; the report waits for how it ended, and tells the last call in which the rank had to wait, and
+//! whether the system killed it for lack of memory. [`abort`](crate::Communicator::abort) ends the whole job with a code of the program's choice.
 //!
 //! Between threads of one process a panic is caught: [`threads`](crate::threads) returns the error of the rank
 //! that failed first, with the panic's message, and the others' calls fail.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::buffers::Exposures;
 use super::control::Control;
 use super::progress::Core;
+use super::record::Record;
 use super::state::State;
 use super::wait::{Patience, Stages, Station};
 use super::{Identity, Reporter, Runtime};
@@ -120,14 +121,10 @@ fn launched(config: &Config, number: &str) -> Result<Arc<Runtime>, String> {
         },
     );
     let state = State::new(identity.me, identity.size, engine, Exposures::new(1).of(0));
-    Ok(assemble(
-        config,
-        fabric,
-        waiter,
-        state,
-        Some(control),
-        identity,
-    ))
+    let record = Record::open(&welcome);
+    let runtime = assemble(config, fabric, waiter, state, Some(control), identity);
+    runtime.station.lock().record = record;
+    Ok(runtime)
 }
 
 fn alone(config: &Config) -> Result<Arc<Runtime>, String> {

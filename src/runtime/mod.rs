@@ -12,6 +12,7 @@ pub(crate) mod group;
 pub(crate) mod join;
 pub(crate) mod meeting;
 mod progress;
+mod record;
 mod requests;
 mod retired;
 mod stall;
@@ -248,6 +249,11 @@ impl Runtime {
             .act(|core| core.fabric.farewell(&mut core.state));
         let _ = self.station.wait(None::<Instant>, |core| {
             (core.fabric.drained() || core.state.failure.is_some()).then_some(())
+        });
+        self.station.act(|core| {
+            if let Some(record) = &mut core.record {
+                record.finalized();
+            }
         });
         let outcome = drained.unwrap_or(Ok(()));
         if let (Ok(()), Some(reporter)) = (&outcome, &self.reporter) {

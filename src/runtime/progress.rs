@@ -6,6 +6,7 @@ use slotmap::Key;
 
 use super::control::Control;
 use super::meeting::Meetings;
+use super::record::Record;
 use super::state::{
     CollectiveKey, Fault, Handle, JobFailure, JobFailureKind, RequestKey, State, index, lent_id,
 };
@@ -35,6 +36,8 @@ pub(crate) struct Core {
     pub(crate) told: u64,
     /// Nothing more can be begun.
     pub(crate) finalized: bool,
+    /// This rank's black box, if it has one.
+    pub(crate) record: Option<Record>,
     /// Waits that last.
     pub(crate) waits: Waits,
     /// What the launcher has asked and was not told yet.
@@ -55,6 +58,7 @@ impl Core {
             sleepers: 0,
             told: 0,
             finalized: false,
+            record: None,
             waits: Waits::default(),
             question: None,
             activity: 0,
@@ -460,6 +464,7 @@ fn describe(departure: &Departure) -> String {
         Cause::Killed { signal } => format!("was killed by signal {signal}"),
         Cause::Panicked { message, location } => format!("panicked at {location}: {message}"),
         Cause::Failed { message } => format!("failed: {message}"),
+        Cause::Died => "has died".into(),
         Cause::HostLost => "was lost with its host".into(),
     };
     format!("on {host} (pid {pid}) {how}")

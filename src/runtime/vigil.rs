@@ -96,8 +96,18 @@ impl Vigil {
     }
 
     /// Notes when it began.
-    pub(crate) fn begin(&mut self, now: Instant) {
-        self.begun.get_or_insert(now);
+    /// `true` the first time.
+    pub(crate) fn begin(&mut self, now: Instant) -> bool {
+        let first = self.begun.is_none();
+        if first {
+            self.begun = Some(now);
+        }
+        first
+    }
+
+    /// The call of the program that waits.
+    pub(crate) const fn call(&self) -> Option<&(Errand, Subject)> {
+        self.call.as_ref()
     }
 
     /// When to look next whether others have to be told that it lasts.
@@ -116,6 +126,7 @@ impl Core {
             return false;
         };
         if vigil.entered.is_none() {
+            self.record_blocked(true);
             self.waits.entered += 1;
             vigil.entered = Some(self.waits.list.insert(Waiting {
                 id: self.waits.entered,
@@ -134,6 +145,7 @@ impl Core {
     pub(crate) fn end_vigil(&mut self, vigil: &mut Vigil) {
         if let Some(key) = vigil.entered.take() {
             self.waits.list.remove(key);
+            self.record_blocked(false);
         }
     }
 }

@@ -118,7 +118,9 @@ impl Station {
             let still = idle.spins && looks % LOOKS_PER_CLOCK != 0;
             let now = clock.filter(|_| still).unwrap_or_else(Instant::now);
             clock = Some(now);
-            vigil.begin(now);
+            if vigil.begin(now) {
+                core.record(&vigil, now);
+            }
             if vigil.deadline.is_some_and(|deadline| now >= deadline) {
                 core.end_vigil(&mut vigil);
                 return None;

@@ -7,6 +7,7 @@
 //! panic, an error, or the end itself. A rank that only says that a peer has gone is a victim, so
 //! judgement waits a little for the culprit.
 
+mod deaths;
 mod departures;
 mod ending;
 mod report;
@@ -80,8 +81,21 @@ struct Rank {
     finalized: bool,
     complaint: Option<Complaint>,
     exit: Option<Exit>,
+    /// It has died, and how will be known soon.
+    died: bool,
+    /// Its last call that had to wait.
+    last: Option<String>,
+    /// It was killed for lack of memory.
+    out_of_memory: bool,
     /// When it complained, or else ended, as a place in the order of such events.
     order: u64,
+}
+
+impl Rank {
+    /// It does nothing any more.
+    const fn has_ended(&self) -> bool {
+        self.exit.is_some() || self.died
+    }
 }
 
 /// What a rank said about its own trouble.
@@ -253,6 +267,8 @@ impl Job {
             }
             FromDaemon::Started { rank, .. }
             | FromDaemon::FromRank { rank, .. }
+            | FromDaemon::Died { rank }
+            | FromDaemon::Traces { rank, .. }
             | FromDaemon::Exited { rank, .. }
                 if self.setup.placement.node_of.get(rank as usize) != Some(&node) =>
             {
@@ -261,6 +277,12 @@ impl Job {
             }
             FromDaemon::Started { rank, pid } => self.ranks[rank as usize].pid = pid,
             FromDaemon::FromRank { rank, message } => self.rank_said(rank, message, now),
+            FromDaemon::Died { rank } => self.died(rank, now),
+            FromDaemon::Traces {
+                rank,
+                last,
+                out_of_memory,
+            } => self.traces(rank, last, out_of_memory),
             FromDaemon::Exited { rank, exit } => self.exited(rank, exit, now),
             FromDaemon::Printed { .. }
             | FromDaemon::InputTaken { .. }
@@ -346,7 +368,7 @@ impl Job {
             return;
         }
         entry.exit = Some(exit);
-        if entry.complaint.is_none() {
+        if entry.complaint.is_none() && !entry.died {
             entry.order = self.events;
         }
         let fails = match exit {
@@ -410,7 +432,7 @@ impl Job {
         let order = self.ranks[rank as usize].order;
         (0..).zip(&self.ranks).any(|(other, state)| {
             state.exit.is_none()
-                && state.complaint.is_some()
+                && (state.complaint.is_some() || state.died)
                 && state.order < order
                 && !self.is_victim(other)
         })
@@ -418,6 +440,7 @@ impl Job {
 
     /// Names the first cause and ends the job.
     fn judge(&mut self) {
+        self.count_the_dead();
         let key = |rank: &u32| (self.is_victim(*rank), self.ranks[*rank as usize].order);
         let Some(culprit) = self.failed.iter().copied().min_by_key(key) else {
             return;

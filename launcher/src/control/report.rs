@@ -18,14 +18,30 @@ pub(super) fn failed(name: &str, rank: &Rank, alive: usize) -> String {
             format!("{name} panicked at {location}: {}", flat(message))
         }
         (Some(Complaint::Failed { message, .. }), _) => format!("{name} failed: {}", flat(message)),
-        (None, Some(Exit::Signal(signal))) => format!(
-            "{name} was killed by signal {signal} ({})",
-            signals::name(signal.into())
-        ),
+        (None, Some(Exit::Signal(signal))) => {
+            let name_of_signal = signals::name(signal.into());
+            let killed = format!("{name} was killed by signal {signal} ({name_of_signal})");
+            killed + &traces(rank)
+        }
         (None, Some(Exit::Code(0))) => early(name, rank, alive),
-        (None, Some(Exit::Code(code))) => format!("{name} exited with code {code}"),
+        (None, Some(Exit::Code(code))) => format!("{name} exited with code {code}") + &traces(rank),
+        (None, None) if rank.died => format!("{name} died") + &traces(rank),
         (None, None) => format!("{name} was lost"),
     }
+}
+
+/// What else is known of an end.
+fn traces(rank: &Rank) -> String {
+    let memory = if rank.out_of_memory {
+        " by the system, for lack of memory: see `memory.max` of its control group"
+    } else {
+        ""
+    };
+    let last = rank
+        .last
+        .as_deref()
+        .map(|call| format!("; last in {}", flat(call)));
+    memory.to_owned() + &last.unwrap_or_default()
 }
 
 fn early(name: &str, rank: &Rank, alive: usize) -> String {
@@ -102,6 +118,7 @@ pub(super) fn cause(rank: &Rank) -> Cause {
             code,
             finalized: rank.finalized,
         },
+        (None, None) if rank.died => Cause::Died,
         (None, None) => Cause::HostLost,
     }
 }

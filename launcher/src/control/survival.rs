@@ -46,7 +46,7 @@ impl Job {
     pub(super) fn goes_on(&self) -> bool {
         let ranks = self.ranks.iter().zip(&self.survival.returns);
         let mut deciding = ranks
-            .filter(|(rank, _)| rank.exit.is_none() && !rank.finalized)
+            .filter(|(rank, _)| !rank.has_ended() && !rank.finalized)
             .map(|(_, returns)| *returns)
             .peekable();
         deciding.peek().is_some() && deciding.all(|returns| returns)
@@ -107,7 +107,7 @@ impl Job {
         let Some(open) = self.survival.open.get(&key) else {
             return;
         };
-        let ended = |member: u32| self.ranks[member as usize].exit.is_some();
+        let ended = |member: u32| self.ranks[member as usize].has_ended();
         let left = |member: u32| ended(member) || self.ranks[member as usize].finalized;
         let absent = |member: &u32| !open.contributed.contains(member);
         let mut waited_for = open.members.iter().filter(|member| absent(member));

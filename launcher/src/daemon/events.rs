@@ -277,13 +277,19 @@ impl Daemon {
         }
     }
 
-    fn ended(&mut self, local: usize, exit: Exit) -> io::Result<()> {
-        // Its last messages come before its end. Others may hold the stream, hence the bound.
+    /// A rank's last messages come before its end. Others may hold the stream, hence the bound.
+    pub(super) fn hear_last_words(&mut self, local: usize) -> io::Result<()> {
         for _ in 0..1024 {
             if !self.read_control(local)? {
                 break;
             }
         }
+        Ok(())
+    }
+
+    fn ended(&mut self, local: usize, exit: Exit) -> io::Result<()> {
+        self.hear_last_words(local)?;
+        self.tell_traces(local, exit)?;
         self.close_input(local)?;
         if let Some(segment) = self.spawner.as_ref().and_then(Spawner::segment) {
             segment.departed(local);

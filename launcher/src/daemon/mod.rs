@@ -8,16 +8,19 @@
 //! stream at a time, so a slow reader stops those who print and nobody else.
 
 mod child;
+mod deaths;
 mod events;
+mod memory;
 mod spawn;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 use phalanx::limits::OUTPUT_PIECE_BYTES_MAX;
 use phalanx::wire::control::{
     Assignment, Decoder, FromDaemon, OUTPUT_WINDOW_BYTES, PROTOCOL, Stream, encode,
@@ -27,12 +30,14 @@ use signal_hook_mio::v1_0::Signals;
 
 use crate::stream::{Outbox, set_nonblocking};
 use child::Child;
+use deaths::Deaths;
 use spawn::{Failure, Spawner};
 
 const LAUNCHER_IN: Token = Token(0);
 const LAUNCHER_OUT: Token = Token(1);
 const SIGNALS: Token = Token(2);
-const FIRST_RANK: usize = 3;
+const DEATHS: Token = Token(3);
+const FIRST_RANK: usize = 4;
 const TOKENS_PER_RANK: usize = 4;
 
 /// Ranks that are started before other events get a turn.
@@ -54,6 +59,7 @@ struct Daemon {
     outbox: Outbox,
     buffer: Vec<u8>,
     spawner: Option<Spawner>,
+    deaths: Option<Deaths>,
     /// Ranks of this host that are not started yet.
     unborn: VecDeque<u32>,
     /// Signals that came while some ranks were not started yet.
@@ -108,6 +114,7 @@ impl Daemon {
             outbox: Outbox::default(),
             buffer: vec![0; OUTPUT_PIECE_BYTES_MAX],
             spawner: None,
+            deaths: None,
             unborn: VecDeque::new(),
             deferred: Vec::new(),
             children: Vec::new(),
@@ -153,7 +160,7 @@ impl Daemon {
                             return Ok(());
                         }
                     }
-                    LAUNCHER_OUT => {}
+                    LAUNCHER_OUT | DEATHS => {}
                     SIGNALS => self.reap()?,
                     Token(token) => self.rank_event(token - FIRST_RANK)?,
                 }
@@ -174,7 +181,8 @@ impl Daemon {
             return Some(Duration::ZERO);
         }
         let lingers = self.children.iter().filter_map(|child| child.linger);
-        let next = lingers.chain(self.kill_at).min()?;
+        let deaths = self.deaths.as_ref().and_then(Deaths::next_deadline);
+        let next = lingers.chain(self.kill_at).chain(deaths).min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -209,7 +217,11 @@ impl Daemon {
         self.unborn = mine.map(|(rank, _)| rank).collect();
         let first = self.unborn.front().copied().unwrap_or(0);
         match Spawner::new(assignment, self.unborn.len()) {
-            Ok(spawner) => self.spawner = Some(spawner),
+            Ok(spawner) => {
+                let waker = Arc::new(Waker::new(self.poll.registry(), DEATHS)?);
+                self.deaths = Some(Deaths::watch(spawner.boxes(), &waker));
+                self.spawner = Some(spawner);
+            }
             Err(failure) => self.start_failed(first, failure)?,
         }
         Ok(())
@@ -303,6 +315,7 @@ impl Daemon {
 
     fn look_at_the_clock(&mut self) -> io::Result<()> {
         let now = Instant::now();
+        self.tell_deaths(now)?;
         if self.kill_at.is_some_and(|at| at <= now) {
             self.kill_everyone();
         }

@@ -6,7 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
+use std::sync::Arc;
 
+use phalanx::sys::black_box::Boxes;
 use phalanx::sys::process::{Tether, spawn_tethered};
 use phalanx::transport::Segment;
 use phalanx::wire::control::{
@@ -39,6 +41,8 @@ pub(super) struct Spawner {
     welcome: ToRank,
     /// The memory that all ranks of this host share.
     segment: Option<Segment>,
+    /// What they last did.
+    boxes: Option<Arc<Boxes>>,
     /// The limit of open files as we found it: ranks get it back.
     open_files: Option<(u64, u64)>,
 }
@@ -54,6 +58,7 @@ impl Spawner {
     /// Prepares to start that many ranks on this host.
     pub(super) fn new(mut assignment: Assignment, ranks: usize) -> Result<Self, Failure> {
         let segment = share_memory(&mut assignment, ranks)?;
+        let boxes = make_boxes(&assignment, ranks);
         let open_files = allow_files(OWN_FILES + FILES_PER_RANK * ranks as u64, ranks)?;
         let welcome = ToRank::Welcome(Box::new(Welcome {
             protocol: PROTOCOL,
@@ -67,11 +72,13 @@ impl Spawner {
             shared: segment
                 .as_ref()
                 .map(|segment| segment.descriptor().as_raw_fd()),
+            boxes: boxes.as_ref().map(|boxes| boxes.descriptor().as_raw_fd()),
         }));
         Ok(Self {
             assignment,
             welcome,
             segment,
+            boxes,
             open_files,
         })
     }
@@ -115,13 +122,20 @@ impl Spawner {
         self.segment.as_ref()
     }
 
+    /// What the ranks of this host last did, if that can be seen.
+    pub(super) const fn boxes(&self) -> Option<&Arc<Boxes>> {
+        self.boxes.as_ref()
+    }
+
     fn inherited(&self, control: Option<&UnixStream>) -> Vec<RawFd> {
         let memory = self.segment.as_ref().map(Segment::descriptor);
         let memory = memory.map(|descriptor| descriptor.as_raw_fd());
+        let boxes = self.boxes.as_ref().map(|it| it.descriptor().as_raw_fd());
         control
             .map(AsRawFd::as_raw_fd)
             .into_iter()
             .chain(memory)
+            .chain(boxes)
             .collect()
     }
 
@@ -256,6 +270,14 @@ fn share_memory(assignment: &mut Assignment, ranks: usize) -> Result<Option<Segm
             Ok(None)
         }
     }
+}
+
+/// Black boxes for the ranks of this host. Without them less can be told.
+fn make_boxes(assignment: &Assignment, ranks: usize) -> Option<Arc<Boxes>> {
+    if assignment.threads.is_some() || ranks == 0 {
+        return None;
+    }
+    Boxes::create(ranks).ok().map(Arc::new)
 }
 
 impl Spawned {

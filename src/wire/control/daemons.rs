@@ -130,6 +130,20 @@ pub enum FromDaemon {
         #[serde(with = "bytes")]
         bytes: Vec<u8>,
     },
+    /// A rank will not do anything any more; its process has not been taken down yet.
+    Died {
+        /// World rank.
+        rank: u32,
+    },
+    /// What is known of a rank that did not end well. It comes before its end.
+    Traces {
+        /// World rank.
+        rank: u32,
+        /// Its last call that had to wait: `allreduce #812 at solve.rs:57:9`.
+        last: Option<String>,
+        /// The system killed a process of this group because memory was short.
+        out_of_memory: bool,
+    },
     /// A rank's process ended. Its output may still follow.
     Exited {
         /// World rank.

@@ -26,6 +26,8 @@ pub struct Welcome {
     pub transport: TransportChoice,
     /// Descriptor of the memory that the ranks of this host share, inherited; none with other transports.
     pub shared: Option<i32>,
+    /// Descriptor of the black boxes of this host, inherited.
+    pub boxes: Option<i32>,
 }
 
 /// From a daemon to one of its ranks.
@@ -200,6 +202,8 @@ pub enum Cause {
         /// One line.
         message: String,
     },
+    /// It has ended; how is not known yet.
+    Died,
     /// Its host was lost.
     HostLost,
 }

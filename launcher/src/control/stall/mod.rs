@@ -50,7 +50,7 @@ impl Job {
             Step::Ask => {
                 let asked: Vec<u32> = (0..)
                     .zip(&self.ranks)
-                    .filter(|(_, it)| it.joined.is_some() && !it.finalized && it.exit.is_none())
+                    .filter(|(_, it)| it.joined.is_some() && !it.finalized && !it.has_ended())
                     .map(|(rank, _)| rank)
                     .collect();
                 let number = self.looks.ask(asked.len(), now);
@@ -71,7 +71,7 @@ impl Job {
             .map(|(rank, state)| {
                 let answer = answers.get_mut(rank).and_then(Option::take);
                 match answer {
-                    _ if state.exit.is_some() || state.finalized => Standing::Gone,
+                    _ if state.has_ended() || state.finalized => Standing::Gone,
                     Some(answer) => Standing::Idle(answer),
                     None => Standing::Busy,
                 }
