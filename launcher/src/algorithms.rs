@@ -7,7 +7,7 @@ use clap::Args;
 use phalanx::schedule::{Algorithm, Choice, Kind, SHARED_MEMORY, Selection};
 
 use crate::exit;
-use crate::job::{self, Refusal};
+use crate::job::Refusal;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &AlgorithmsArgs) -> Result<u8, Refusal> {
     let forced = std::env::var("PHALANX_ALGORITHMS").unwrap_or_default();
     let selection = Selection::force(&forced)
         .map_err(|error| Refusal::usage(format!("PHALANX_ALGORITHMS: {error}")))?;
-    let ranks = args.ranks.unwrap_or_else(job::default_ranks);
+    let ranks = args.ranks.unwrap_or_else(crate::nodes::cores_here);
     let kinds = match &args.operations[..] {
         [] => &Kind::ALL[..],
         some => some,

@@ -73,7 +73,7 @@ Examples:
 /// What `phalanx run` takes.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Number of ranks [default: the cores that may be used]
+    /// Number of ranks [default: the slots of all hosts; on this machine, the cores that may be used]
     #[arg(short = 'n', long = "ranks", alias = "np", value_name = "N",
         value_parser = ranks, allow_negative_numbers = true)]
     pub(crate) ranks: Option<u32>,
@@ -115,11 +115,35 @@ pub(crate) struct RunArgs {
     pub(crate) stall_timeout: Option<std::time::Duration>,
 
     #[command(flatten)]
+    pub(crate) hosts: HostArgs,
+
+    #[command(flatten)]
     pub(crate) build: BuildArgs,
 
     /// The program and its arguments; only its arguments after --example or --bin
     #[arg(value_name = "PROGRAM ARGS", trailing_var_arg = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// Which hosts are used. Without any, those of the batch system's allocation, else this machine.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Hosts")]
+pub(crate) struct HostArgs {
+    /// Hosts and how many ranks each would like to run (repeatable): `a:2,b,user@c`
+    #[arg(short = 'H', long, value_name = "HOST:SLOTS,...", value_parser = host_list,
+        conflicts_with = "hostfile")]
+    pub(crate) host: Vec<HostList>,
+
+    /// File with a host in each line (repeatable): `a slots=2` or `a:2`; see the manual for all forms
+    #[arg(long, value_name = "FILE", alias = "machinefile")]
+    pub(crate) hostfile: Vec<String>,
+}
+
+/// The hosts of one `--host`. A type of its own, because clap takes a bare `Vec` for many values.
+pub(crate) type HostList = std::sync::Arc<[crate::nodes::Host]>;
+
+fn host_list(text: &str) -> Result<HostList, String> {
+    crate::nodes::list(text).map(Into::into)
 }
 
 /// What is built with cargo before it is run.

@@ -9,7 +9,7 @@ use phalanx::wire::control::{Assignment, NodeMap, PROTOCOL, Secret, TransportCho
 use crate::cargo;
 use crate::cli::{RunArgs, Style, Transport};
 use crate::exit;
-use crate::nodes;
+use crate::nodes::{self, Host};
 use crate::place::{self, Placement};
 
 /// Time between the polite and the final signal when ranks are ended.
@@ -65,7 +65,8 @@ pub(crate) struct Plan {
 impl Plan {
     /// Checks what was typed, and builds the program when asked to.
     pub(crate) fn new(args: RunArgs) -> Result<Self, Refusal> {
-        let size = args.ranks.unwrap_or_else(default_ranks);
+        let found = nodes::find(&args.hosts.host, &args.hosts.hostfile).map_err(Refusal::usage)?;
+        let size = args.ranks.unwrap_or_else(|| all_slots(&found.hosts));
         if let Some((name, _)) = args
             .env
             .iter()
@@ -93,7 +94,7 @@ impl Plan {
         let threads = (args.style == Style::Threads).then_some(size);
         let processes = if threads.is_some() { 1 } else { size };
         Ok(Self {
-            placement: place::by_slot(&nodes::local(processes), processes),
+            placement: place::by_slot(&found.hosts, processes),
             threads,
             transport: match args.transport {
                 Transport::Auto => TransportChoice::Auto,
@@ -120,7 +121,7 @@ impl Plan {
             epoch: 0,
             size: u32::try_from(size).unwrap_or(u32::MAX),
             nodes: NodeMap {
-                hosts: self.placement.hosts.clone(),
+                hosts: self.placement.names().map(str::to_owned).collect(),
                 node_of: self.placement.node_of.clone(),
             },
             node,
@@ -134,9 +135,11 @@ impl Plan {
     }
 }
 
-/// As many ranks as cores that may be used.
-pub(crate) fn default_ranks() -> u32 {
-    std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1))
+/// As many ranks as all hosts would like to run.
+fn all_slots(hosts: &[Host]) -> u32 {
+    let most = u32::try_from(phalanx::limits::RANKS_MAX).unwrap_or(u32::MAX);
+    let slots = hosts.iter().map(|host| host.slots);
+    slots.fold(0, u32::saturating_add).clamp(1, most)
 }
 
 /// What tells this job from all others.

@@ -99,8 +99,8 @@ impl Launcher {
     }
 
     fn start_daemons(&mut self) -> Result<(), Refusal> {
-        for _ in 0..self.plan.placement.hosts.len() {
-            let started = start::local::start()?;
+        for host in self.plan.placement.hosts.clone() {
+            let started = start::start(&host)?;
             let link = Link {
                 child: started.child,
                 to: Some(started.to),

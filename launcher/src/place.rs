@@ -1,20 +1,21 @@
 //! Which rank runs where. Pure: hosts in, map out.
 
-/// A host that can run ranks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Host {
-    pub(crate) name: String,
-    /// Ranks it would like to run; more are allowed.
-    pub(crate) slots: u32,
-}
+use crate::nodes::Host;
 
 /// Where each rank runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Placement {
     /// The hosts that got ranks, in the order given.
-    pub(crate) hosts: Vec<String>,
+    pub(crate) hosts: Vec<Host>,
     /// For each rank the index of its host.
     pub(crate) node_of: Vec<u32>,
+}
+
+impl Placement {
+    /// The names of the hosts.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().map(|host| host.name.as_str())
+    }
 }
 
 /// Fills the slots of one host after the other; what is left over goes round again, so that more
@@ -36,7 +37,7 @@ pub(crate) fn by_slot(hosts: &[Host], ranks: u32) -> Placement {
     for (share, host) in shares.into_iter().zip(hosts) {
         if share > 0 {
             let node = u32::try_from(placement.hosts.len()).unwrap_or(u32::MAX);
-            placement.hosts.push(host.name.clone());
+            placement.hosts.push(host.clone());
             placement.node_of.extend((0..share).map(|_| node));
         }
     }
@@ -48,11 +49,7 @@ mod tests {
     use super::*;
 
     fn hosts(slots: &[u32]) -> Vec<Host> {
-        let name = |at| format!("h{at}");
-        let host = |(at, slots): (usize, &u32)| Host {
-            name: name(at),
-            slots: *slots,
-        };
+        let host = |(at, slots): (usize, &u32)| Host::new(format!("h{at}"), *slots);
         slots.iter().enumerate().map(host).collect()
     }
 
@@ -70,7 +67,7 @@ mod tests {
     #[test]
     fn hosts_that_are_not_needed_are_left_out() {
         let placement = by_slot(&hosts(&[2, 2, 2]), 3);
-        assert_eq!(placement.hosts, ["h0", "h1"]);
+        assert!(placement.names().eq(["h0", "h1"]));
     }
 
     #[test]

@@ -159,14 +159,14 @@ impl Job {
     /// A job that starts at `now`.
     pub(crate) fn new(setup: Setup, now: Duration) -> Self {
         let size = setup.placement.node_of.len();
-        let daemon = |host: &String| DaemonState {
-            host: host.clone(),
+        let daemon = |name: &str| DaemonState {
+            host: name.to_owned(),
             pid: 0,
             over: false,
         };
         Self {
             ranks: std::iter::repeat_with(Rank::default).take(size).collect(),
-            daemons: setup.placement.hosts.iter().map(daemon).collect(),
+            daemons: setup.placement.names().map(daemon).collect(),
             phase: Phase::Running,
             failed: Vec::new(),
             departures: Departures::new(size),

@@ -18,7 +18,7 @@ impl Bed {
     fn with_timeout(ranks: u32, timeout: Option<Duration>) -> Self {
         let setup = Setup {
             placement: Placement {
-                hosts: vec!["h".into()],
+                hosts: vec![crate::nodes::Host::new("h", 1)],
                 node_of: vec![0; ranks as usize],
             },
             threads: false,
