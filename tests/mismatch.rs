@@ -93,3 +93,18 @@ fn matching_programs_are_left_alone() {
     });
     assert!(reasons.iter().all(String::is_empty), "{reasons:?}");
 }
+
+#[test]
+fn ranks_that_all_wait_and_send_nothing_find_out_after_a_while() {
+    let reasons = reasons(3, |world| {
+        let root = (world.rank() + 1) % 3;
+        world.bcast_into(&mut [0_u8], root)
+    });
+    let told = reasons.iter().filter(|reason| !reason.is_empty());
+    assert_eq!(told.count(), 3, "{reasons:?}");
+    assert_both_named(
+        &reasons,
+        "rank 1: bcast_into<u8>(1, root 2)",
+        "bcast_into<u8>(1, root ",
+    );
+}

@@ -165,7 +165,7 @@ impl Core {
     }
 
     /// Fails the collective in question, or everything that comes after it when it is over.
-    fn lose_dispute(
+    pub(super) fn lose_dispute(
         &mut self,
         context: Context,
         sequence: u64,

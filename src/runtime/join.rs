@@ -61,7 +61,16 @@ pub(crate) fn threads(n: usize, config: &Config) -> Result<Vec<Arc<Runtime>>, St
             let state = State::new(identity.me, size, engine, exposures.of(rank));
             assemble(config, fabric, waiter, state, None, identity)
         });
-    Ok(ranks.collect())
+    let ranks: Vec<Arc<Runtime>> = ranks.collect();
+    let kin: Arc<[_]> = ranks
+        .iter()
+        .map(|rank| Arc::downgrade(&rank.station))
+        .collect();
+    for rank in &ranks {
+        // It was made just now, without any.
+        let _ = rank.station.kin.set(Arc::clone(&kin));
+    }
+    Ok(ranks)
 }
 
 fn launched(config: &Config, number: &str) -> Result<Arc<Runtime>, String> {

@@ -10,6 +10,7 @@ mod dispute;
 mod execute;
 pub(crate) mod group;
 pub(crate) mod join;
+mod kin;
 pub(crate) mod meeting;
 mod progress;
 mod record;

@@ -11,6 +11,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::kin::{self, Kin};
 use super::progress::{Core, WATCH_AFTER};
 use super::vigil::Vigil;
 use crate::transport::{Waiter, Waker};
@@ -49,6 +50,8 @@ pub(crate) struct Station {
     waker: Waker,
     progressed: Condvar,
     patience: Patience,
+    /// The ranks of this process, when they are its threads.
+    pub(super) kin: Kin,
 }
 
 impl Station {
@@ -59,6 +62,7 @@ impl Station {
             waker,
             progressed: Condvar::new(),
             patience,
+            kin: Kin::new(),
         }
     }
 
@@ -150,6 +154,7 @@ impl Station {
                         core.watch_awaited();
                         if core.keep(&mut vigil, now) {
                             core.say_blocked();
+                            core = self.ask_kin(core);
                         }
                     }
                     core.answer();
@@ -160,6 +165,22 @@ impl Station {
                 }
             };
         }
+    }
+
+    /// Without a launcher the ranks look for themselves, as if this one slept meanwhile.
+    fn ask_kin<'a>(&'a self, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
+        let Some(kin) = self.kin.get() else {
+            return core;
+        };
+        let polling = std::mem::replace(&mut core.polling, true);
+        drop(core);
+        kin::look(kin);
+        let mut core = self.lock();
+        core.polling = polling;
+        if core.sleepers > 0 {
+            self.progressed.notify_all(); // One of them may have to take over the waiter.
+        }
+        core
     }
 
     fn park<'a>(
@@ -213,13 +234,12 @@ impl Station {
 }
 
 fn sleep_until(core: &Core, vigil: &Vigil, now: Instant, waited: Duration) -> Option<Instant> {
-    let watch = core.control.is_some().then(|| {
-        if waited < WATCH_AFTER {
-            now + (WATCH_AFTER - waited)
-        } else {
-            now + Duration::from_secs(5)
-        }
-    });
+    let watch = if waited < WATCH_AFTER {
+        vigil.call().map(|_| now + (WATCH_AFTER - waited))
+    } else {
+        let watches = core.control.is_some();
+        watches.then(|| now + Duration::from_secs(5))
+    };
     [
         vigil.deadline,
         vigil.next_look(),
