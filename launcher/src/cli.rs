@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::algorithms;
 use crate::bench::args as bench;
 use crate::exit;
+use crate::place::By;
 
 /// Starts ranked programs and watches over them.
 #[derive(Debug, Parser)]
@@ -102,9 +103,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) wdir: Option<PathBuf>,
 
-    /// Begin each line of output with its rank, as in `[3] `
-    #[arg(long)]
-    pub(crate) tag_output: bool,
+    /// Begin each line of output with its rank, as in `[3] `, or with `--tag-output=host` as in `[3 node1] `
+    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true,
+        default_missing_value = "rank")]
+    pub(crate) tag_output: Option<Tag>,
 
     /// End the job after so many seconds, with exit code 75
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
@@ -137,6 +139,27 @@ pub(crate) struct HostArgs {
     /// File with a host in each line (repeatable): `a slots=2` or `a:2`; see the manual for all forms
     #[arg(long, value_name = "FILE", alias = "machinefile")]
     pub(crate) hostfile: Vec<String>,
+
+    /// How places are given to ranks
+    #[arg(long, value_name = "WHAT", default_value = "slot")]
+    pub(crate) map_by: By,
+
+    /// How places are numbered [default: as they are given]
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) rank_by: Option<By>,
+
+    /// So many ranks on each host, and no more; by itself it gives the number of ranks
+    #[arg(long, visible_alias = "ppn", value_name = "N", value_parser = ranks,
+        allow_negative_numbers = true)]
+    pub(crate) ranks_per_node: Option<u32>,
+
+    /// Show on standard error which ranks run where
+    #[arg(long)]
+    pub(crate) display_map: bool,
+
+    /// Show which ranks run where, and the command, and start nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// The hosts of one `--host`. A type of its own, because clap takes a bare `Vec` for many values.
@@ -177,6 +200,15 @@ pub(crate) struct BuildArgs {
     /// Build with this profile
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
+}
+
+/// What a line of output begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tag {
+    /// The rank
+    Rank,
+    /// The rank and its host
+    Host,
 }
 
 /// How ranks are started.

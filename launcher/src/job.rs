@@ -1,16 +1,17 @@
 //! The validated plan of a job: what was typed, checked, with every default filled in.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use phalanx::base::ids::JobId;
 use phalanx::wire::control::{Assignment, NodeMap, PROTOCOL, Secret, TransportChoice};
 
 use crate::cargo;
-use crate::cli::{RunArgs, Style, Transport};
+use crate::cli::{HostArgs, RunArgs, Style, Tag, Transport};
 use crate::exit;
 use crate::nodes::{self, Host};
-use crate::place::{self, Placement};
+use crate::place::{self, Placement, Wishes};
 
 /// Time between the polite and the final signal when ranks are ended.
 pub(crate) const KILL_GRACE: Duration = Duration::from_millis(250);
@@ -52,21 +53,76 @@ impl Refusal {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) placement: Placement,
+    /// A line to say before anything is started.
+    pub(crate) note: Option<String>,
+    pub(crate) show: Show,
     pub(crate) threads: Option<u32>,
     pub(crate) transport: TransportChoice,
     pub(crate) command: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) directory: Option<String>,
-    pub(crate) tag_output: bool,
+    pub(crate) tag_output: Option<Tag>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) stall_timeout: Option<Duration>,
 }
 
+/// Whether the map is shown, and whether that is all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Show {
+    /// The job is started.
+    Nothing,
+    /// The map is shown, and the job is started.
+    Map,
+    /// The map and the command are shown, and nothing is started.
+    All,
+}
+
+impl Show {
+    const fn new(args: &HostArgs) -> Self {
+        match (args.dry_run, args.display_map) {
+            (true, _) => Self::All,
+            (false, true) => Self::Map,
+            (false, false) => Self::Nothing,
+        }
+    }
+}
+
 impl Plan {
+    /// The map, and the command that each rank runs.
+    pub(crate) fn description(&self) -> String {
+        let words: Vec<String> = self
+            .command
+            .iter()
+            .map(|word| format!("{word:?}"))
+            .collect();
+        let threads = match self.threads {
+            Some(threads) => format!(" as {threads} threads"),
+            None => String::new(),
+        };
+        format!(
+            "{}command{threads}: {}\n",
+            self.placement.map(),
+            words.join(" ")
+        )
+    }
+
+    /// What the lines of each rank begin with, if with anything.
+    pub(crate) fn labels(&self) -> Option<Arc<[String]>> {
+        let nodes = (0_usize..).zip(&self.placement.node_of);
+        let hosts = &self.placement.hosts;
+        let label: &dyn Fn((usize, &u32)) -> String = match self.tag_output? {
+            Tag::Rank => &|(rank, _)| format!("[{rank}] "),
+            Tag::Host => &|(rank, node)| format!("[{rank} {}] ", hosts[*node as usize].name),
+        };
+        Some(nodes.map(label).collect())
+    }
+
     /// Checks what was typed, and builds the program when asked to.
     pub(crate) fn new(args: RunArgs) -> Result<Self, Refusal> {
         let found = nodes::find(&args.hosts.host, &args.hosts.hostfile).map_err(Refusal::usage)?;
-        let size = args.ranks.unwrap_or_else(|| all_slots(&found.hosts));
+        let size = args
+            .ranks
+            .unwrap_or_else(|| all_slots(&found.hosts, args.hosts.ranks_per_node));
         if let Some((name, _)) = args
             .env
             .iter()
@@ -93,8 +149,17 @@ impl Plan {
         }
         let threads = (args.style == Style::Threads).then_some(size);
         let processes = if threads.is_some() { 1 } else { size };
+        let wishes = Wishes {
+            map_by: args.hosts.map_by,
+            rank_by: args.hosts.rank_by,
+            per_node: args.hosts.ranks_per_node,
+        };
+        let placement = place::place(&found.hosts, processes, &wishes).map_err(Refusal::usage)?;
+        let asked = found.by.is_some() || args.hosts.display_map;
         Ok(Self {
-            placement: place::by_slot(&found.hosts, processes),
+            note: placement.oversubscribed().filter(|_| asked),
+            show: Show::new(&args.hosts),
+            placement,
             threads,
             transport: match args.transport {
                 Transport::Auto => TransportChoice::Auto,
@@ -135,10 +200,10 @@ impl Plan {
     }
 }
 
-/// As many ranks as all hosts would like to run.
-fn all_slots(hosts: &[Host]) -> u32 {
+/// As many ranks as all hosts would like to run, or as were asked for on each.
+fn all_slots(hosts: &[Host], per_node: Option<u32>) -> u32 {
     let most = u32::try_from(phalanx::limits::RANKS_MAX).unwrap_or(u32::MAX);
-    let slots = hosts.iter().map(|host| host.slots);
+    let slots = hosts.iter().map(|host| per_node.unwrap_or(host.slots));
     slots.fold(0, u32::saturating_add).clamp(1, most)
 }
 

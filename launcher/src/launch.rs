@@ -80,7 +80,7 @@ impl Launcher {
         };
         Ok(Self {
             job: Job::new(setup, Duration::ZERO),
-            lines: [Lines::new(plan.tag_output), Lines::new(plan.tag_output)],
+            lines: [Lines::new(plan.labels()), Lines::new(plan.labels())],
             sinks: [
                 Sink::new(Stream::Output, Arc::clone(&waker))?,
                 Sink::new(Stream::Error, Arc::clone(&waker))?,

@@ -23,6 +23,7 @@ mod sink;
 mod start;
 mod stream;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -42,7 +43,21 @@ fn main() -> ExitCode {
 }
 
 fn run(args: cli::RunArgs) -> u8 {
-    report(job::Plan::new(args).and_then(launch::run))
+    report(job::Plan::new(args).and_then(|plan| {
+        if let Some(note) = &plan.note {
+            eprintln!("phalanx: {note}");
+        }
+        match plan.show {
+            job::Show::Nothing => {}
+            job::Show::Map => eprint!("{}", plan.placement.map()),
+            job::Show::All => {
+                // A reader that has gone does not need it.
+                let _ = write!(std::io::stdout(), "{}", plan.description());
+                return Ok(0);
+            }
+        }
+        launch::run(plan)
+    }))
 }
 
 fn report(outcome: Result<u8, job::Refusal>) -> u8 {

@@ -6,6 +6,7 @@
 //! bytes and `now` in, bytes out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest part of a line that is held back.
@@ -18,7 +19,8 @@ const SLOW_IDLE: Duration = Duration::from_secs(1);
 /// Assembles the lines of one output stream.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    tag: bool,
+    /// For each rank what its lines begin with.
+    labels: Option<Arc<[String]>>,
     held: BTreeMap<u32, Held>,
     cursor: Cursor,
     out: Vec<u8>,
@@ -44,10 +46,10 @@ enum Cursor {
 }
 
 impl Lines {
-    /// With `tag` each line begins with its rank.
-    pub(crate) fn new(tag: bool) -> Self {
+    /// With labels each line begins with that of its rank.
+    pub(crate) fn new(labels: Option<Arc<[String]>>) -> Self {
         Self {
-            tag,
+            labels,
             held: BTreeMap::new(),
             cursor: Cursor::LineStart,
             out: Vec::new(),
@@ -146,15 +148,16 @@ impl Lines {
             return;
         }
         if let Cursor::Inside { rank: last, long } = self.cursor {
-            if last != rank && (self.tag || !long) {
+            if last != rank && (self.labels.is_some() || !long) {
                 self.out.push(b'\n');
                 self.cursor = Cursor::LineStart;
             }
         }
-        if self.tag {
+        if let Some(labels) = &self.labels {
+            let label = labels.get(rank as usize).map_or("", String::as_str);
             for line in bytes.split_inclusive(|byte| *byte == b'\n') {
                 if self.cursor == Cursor::LineStart {
-                    self.out.extend_from_slice(format!("[{rank}] ").as_bytes());
+                    self.out.extend_from_slice(label.as_bytes());
                 }
                 self.out.extend_from_slice(line);
                 self.cursor = after(rank, line, long);
@@ -180,13 +183,17 @@ mod tests {
 
     const NOW: Duration = Duration::ZERO;
 
+    fn labels() -> Option<Arc<[String]>> {
+        Some((0..10).map(|rank| format!("[{rank}] ")).collect())
+    }
+
     fn text(lines: &mut Lines) -> String {
         String::from_utf8(lines.take()).expect("text")
     }
 
     #[test]
     fn lines_of_two_ranks_never_mix() {
-        let mut lines = Lines::new(false);
+        let mut lines = Lines::new(None);
         lines.push(0, b"he", NOW);
         lines.push(1, b"wor", NOW);
         lines.push(0, b"llo\nag", NOW);
@@ -197,7 +204,7 @@ mod tests {
 
     #[test]
     fn tags_go_before_every_line() {
-        let mut lines = Lines::new(true);
+        let mut lines = Lines::new(labels());
         lines.push(3, b"a\nb\n\nc", NOW);
         lines.end(3);
         lines.push(4, b"d\n", NOW);
@@ -206,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_unfinished_last_line_is_let_through_as_it_is() {
-        let mut lines = Lines::new(false);
+        let mut lines = Lines::new(None);
         lines.push(0, b"no end", NOW);
         assert_eq!(text(&mut lines), "");
         lines.end(0);
@@ -215,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_prompt_shows_after_a_moment_and_its_line_goes_on() {
-        let mut lines = Lines::new(true);
+        let mut lines = Lines::new(labels());
         lines.push(0, b"name? ", NOW);
         assert_eq!(lines.next_deadline(), Some(PROMPT_IDLE));
         lines.tick(PROMPT_IDLE / 2);
@@ -229,7 +236,7 @@ mod tests {
 
     #[test]
     fn after_a_prompt_another_rank_and_our_own_words_start_a_line() {
-        let mut lines = Lines::new(false);
+        let mut lines = Lines::new(None);
         lines.push(0, b"name? ", NOW);
         lines.tick(PROMPT_IDLE);
         lines.push(1, b"busy\n", NOW);
@@ -241,7 +248,7 @@ mod tests {
 
     #[test]
     fn slow_writers_do_not_break_each_others_lines() {
-        let mut lines = Lines::new(false);
+        let mut lines = Lines::new(None);
         lines.push(0, b"a", NOW);
         lines.push(1, b"b", NOW);
         lines.tick(PROMPT_IDLE * 2);
@@ -252,7 +259,7 @@ mod tests {
 
     #[test]
     fn data_without_line_breaks_passes_in_pieces_and_stays_whole() {
-        let mut lines = Lines::new(false);
+        let mut lines = Lines::new(None);
         let mut seen = Vec::new();
         for turn in 0..100 {
             lines.push(turn % 2, &[b'x'; 10_000], NOW);

@@ -8,7 +8,25 @@
 //! PHALANX_THREADS=4 ./solver input.dat                        the same, without the launcher
 //! ```
 //!
-//! `phalanx run --help` lists all options. Ranks run on the local host; starting them on others comes later.
+//! `phalanx run --help` lists all options.
+//!
+//! # Which hosts
+//!
+//! The hosts come from `--host a:2,b` or `--hostfile FILE`; else from the allocation of Slurm, LSF, PBS or SGE, or
+//! the hostfile of the MPI Operator; else it is this machine with the cores that may be used. `-n` is the number of
+//! all slots unless given. A hostfile has a host in each line, in any of these forms:
+//!
+//! ```text
+//! node1 slots=2 max_slots=4          # Open MPI; also user=NAME port=N ifname=NAME
+//! me@node2:2 ifname=eth1             # Hydra
+//! node3                              # one slot each time it is named, as in PBS
+//! node4 2 all.q@node4 UNDEFINED      # SGE
+//! [fd00::1]:2                        # an IPv6 address
+//! ```
+//!
+//! A host may run more ranks than its slots, never more than `max_slots`. `--map-by slot` (the default) fills one host
+//! after the other, `--map-by node` goes round; `--ranks-per-node N` puts N on each. `--rank-by` numbers the places
+//! in another order than they are given out. `--display-map` shows the result, `--dry-run` does no more than that.
 //!
 //! # In the program
 //!

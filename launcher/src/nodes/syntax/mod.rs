@@ -6,7 +6,7 @@ pub(crate) mod list;
 pub(crate) mod lsf;
 pub(crate) mod slurm;
 
-/// Most slots that one host may be given, and most hosts that a text may name.
+/// Most slots that one host may be given.
 pub(crate) const COUNT_MAX: u32 = 1 << 20;
 
 /// A host that can run ranks, as it was written.

@@ -9,8 +9,8 @@ use winnow::combinator::{cut_err, delimited, eof, opt, preceded, repeat, termina
 use winnow::token::{one_of, take_while};
 use winnow::{ModalResult, Parser};
 
+use super::Mistake;
 use super::grammar::{between_commas, count, is_of_a_name, want, whole};
-use super::{COUNT_MAX, Mistake};
 
 /// Most digits of a number in a name.
 const DIGITS_MAX: usize = 18;
@@ -19,7 +19,7 @@ const DIGITS_MAX: usize = 18;
 pub(crate) fn nodes(text: &str) -> Result<Vec<String>, Mistake> {
     let within = |items: &Vec<Item<'_>>| items.iter().map(Item::count).sum::<u64>() <= MOST;
     let items = between_commas(item).verify(within).context(want(
-        "at most 1048576 hosts: names with ranges in brackets, between commas",
+        "at most 65536 hosts: names with ranges in brackets, between commas",
     ));
     let items: Vec<Item<'_>> = whole(
         terminated(items, eof.context(want("`[`, `,` or the end"))),
@@ -34,9 +34,9 @@ pub(crate) fn tasks(text: &str) -> Result<Vec<u32>, Mistake> {
     let within = |runs: &Vec<(u32, u32)>| {
         runs.iter().map(|(_, times)| u64::from(*times)).sum::<u64>() <= MOST
     };
-    let runs = between_commas(run).verify(within).context(want(
-        "at most 1048576 hosts: numbers of tasks between commas",
-    ));
+    let runs = between_commas(run)
+        .verify(within)
+        .context(want("at most 65536 hosts: numbers of tasks between commas"));
     let runs: Vec<(u32, u32)> = whole(
         terminated(runs, eof.context(want("`(x`, `,` or the end"))),
         text,
@@ -46,7 +46,8 @@ pub(crate) fn tasks(text: &str) -> Result<Vec<u32>, Mistake> {
     Ok(runs.iter().flat_map(expand).collect())
 }
 
-const MOST: u64 = COUNT_MAX as u64;
+/// Most hosts that a list may name.
+const MOST: u64 = 1 << 16;
 
 fn run(input: &mut &str) -> ModalResult<(u32, u32)> {
     let times = delimited("(x", cut_err(count), cut_err(')').context(want("`)`")));
