@@ -12,10 +12,10 @@ pub struct Config {
     /// `PHALANX_YIELDS`: how often a waiting rank offers its core to others before it sleeps.
     /// Default: 2 while no more ranks of the host are awake than there are cores, else 100.
     pub yields: Option<u32>,
-    /// `PHALANX_SINGLE_COPY`: whether long messages between processes of one host may be copied straight
-    /// from the sender's memory; 0 or 1. Default: 1. Where the kernel does not allow it, they are copied
-    /// twice, as with 0.
-    pub single_copy: bool,
+    /// `PHALANX_SINGLE_COPY`: whether long messages between processes of one host are copied straight from
+    /// the sender's memory; 0 or 1. Where the kernel does not allow it, they are copied twice, as with 0.
+    /// Default: with more than 16 ranks on the host, whose rings are too small to be faster.
+    pub single_copy: Option<bool>,
     /// `PHALANX_TIMEOUT`: limit for every blocking operation of the world communicator and of those
     /// derived from it; seconds, may be fractional. Default: none.
     pub timeout: Option<Duration>,
@@ -77,8 +77,9 @@ impl Config {
             spin: number("PHALANX_SPIN_MICROS")?.map(Duration::from_micros),
             yields: number("PHALANX_YIELDS")?.map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
             single_copy: match number("PHALANX_SINGLE_COPY")? {
-                None | Some(1) => true,
-                Some(0) => false,
+                None => None,
+                Some(1) => Some(true),
+                Some(0) => Some(false),
                 Some(other) => {
                     return Err(format!("PHALANX_SINGLE_COPY={other} is neither 0 nor 1"));
                 }

@@ -112,7 +112,7 @@ fn launched(config: &Config, number: &str) -> Result<Arc<Runtime>, String> {
     });
     report_panics(control.reporter());
     let route = match welcome.shared {
-        Some(_) if config.single_copy => Route {
+        Some(_) if fabric.pulls() => Route {
             eager_bytes_max: limits::EAGER_SHARED_BYTES_MAX as u64,
             pull: true,
         },
@@ -232,6 +232,7 @@ fn shared_fabric(
     let failed = |error: String| format!("cannot use the memory that the ranks share: {error}");
     let descriptor = inherit_any(number).map_err(|error| failed(error.to_string()))?;
     let segment = Segment::attach(descriptor).map_err(|error| failed(error.to_string()))?;
+    let single_copy = config.single_copy.unwrap_or_else(|| !segment.streams());
     let node_of = &welcome.nodes.node_of;
     let mine = node_of[welcome.rank as usize];
     let ranks = (0..).map(Peer).zip(node_of);
@@ -244,7 +245,7 @@ fn shared_fabric(
         rank: Peer(welcome.rank),
         size: welcome.size,
         here: here.collect(),
-        single_copy: config.single_copy,
+        single_copy,
     })
     .map_err(|error| failed(error.to_string()))
 }

@@ -356,6 +356,11 @@ impl Fabric {
         matches!(&self.links, Links::Shared(shared) if peer != self.rank && shared.reaches(peer))
     }
 
+    /// Whether long messages are copied straight out of their senders' memory.
+    pub fn pulls(&self) -> bool {
+        matches!(&self.links, Links::Shared(shared) if shared.pulls())
+    }
+
     /// Copies bytes that a peer has announced, from their address in its memory. `false` when that
     /// cannot be done, or it takes the announcement back: then they have to be sent.
     pub fn pull(&mut self, from: Peer, address: u64, into: &mut [u8]) -> bool {

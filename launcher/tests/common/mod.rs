@@ -83,6 +83,12 @@ pub(crate) const TRANSPORTS: &[(&str, &[&str])] = &[
     ("threads", &["--as", "threads"]),
 ];
 
+/// Shared memory once more, where receivers copy long messages out of their senders' memory.
+pub(crate) const SINGLE_COPY: (&str, &[&str]) = (
+    "shm, single copy",
+    &["--transport", "shm", "--env", "PHALANX_SINGLE_COPY=1"],
+);
+
 /// Says to a test program which of its parts it plays as a rank.
 const PART: &str = "PHALANX_TEST_PART";
 

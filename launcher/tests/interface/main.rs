@@ -14,7 +14,7 @@ mod reductions;
 
 use std::time::Duration;
 
-use common::{TRANSPORTS, leave, part, run_part};
+use common::{SINGLE_COPY, TRANSPORTS, leave, part, run_part};
 use phalanx::{Communicator, Result};
 
 /// Odd numbers, powers of two, alone, and more than this machine may have cores.
@@ -52,7 +52,7 @@ fn ranked_program() {
 }
 
 fn everywhere(part: &str) {
-    for (transport, words) in TRANSPORTS {
+    for (transport, words) in TRANSPORTS.iter().chain([&SINGLE_COPY]) {
         for ranks in RANKS {
             let outcome = run_part(part, ranks, words, LIMIT);
             let well = outcome.text().contains(&format!("{part}: all is well"));

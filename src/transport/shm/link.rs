@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
-use super::segment::Segment;
+use super::segment::{NEAR_BYTES, Segment};
 use crate::base::ids::Peer;
-use crate::base::ring::{Consumer, Corrupt, Producer, Record};
+use crate::base::ring::{Consumer, Corrupt, LONG_RECORD_BYTES, Producer, Record};
 use crate::base::words::Words;
 use crate::limits::TURN_FRAMES_MAX;
 use crate::sys::shared_memory::SharedMemory;
@@ -42,8 +42,10 @@ pub(super) struct Link {
     consumer: Consumer,
     inbox: Inbox,
     outbox: VecDeque<Frame>,
-    /// There is memory behind our ring.
+    /// There is memory behind the near part of our ring.
     reserved: bool,
+    /// There is memory behind all of it, or there was none to be had.
+    reserved_whole: bool,
     /// It is in the list of those that every turn looks at.
     pub(super) active: bool,
     /// Looks in vain since something came.
@@ -62,11 +64,12 @@ impl Link {
         Box::new(Self {
             peer,
             local,
-            producer: Producer::new(segment.ring(local, me)),
+            producer: Producer::nearby(segment.ring(local, me), NEAR_BYTES),
             consumer: Consumer::new(segment.ring(me, local)),
             inbox: Inbox::default(),
             outbox: VecDeque::new(),
             reserved: false,
+            reserved_whole: false,
             active: false,
             misses: 0,
             ended: false,
@@ -93,12 +96,7 @@ impl Link {
         if header.kind == Kind::Withdrawn {
             self.producer.count_withdrawn(memory);
         }
-        if !std::mem::replace(&mut self.reserved, true) {
-            // Going on is right after a failure: there may be memory again when it is needed.
-            if let Err(error) = segment.reserve_ring(self.local, me) {
-                tracing::warn!(%error, "no memory can be reserved for messages to {}", self.peer);
-            }
-        }
+        self.reserve(segment, me, header.payload() >= LONG_RECORD_BYTES as u64);
         let bytes = match payload {
             Payload::None => &[],
             Payload::Borrowed(bytes) => bytes,
@@ -126,6 +124,24 @@ impl Link {
             }
         }
         Ok(true)
+    }
+
+    /// Sees to it that there is memory for what is about to be written.
+    fn reserve(&mut self, segment: &Segment, me: usize, long: bool) {
+        if !std::mem::replace(&mut self.reserved, true) {
+            // Going on is right after a failure: there may be memory again when it is needed.
+            if let Err(error) = segment.reserve_ring(self.local, me, false) {
+                tracing::warn!(%error, "no memory can be reserved for messages to {}", self.peer);
+            }
+        }
+        if long && !std::mem::replace(&mut self.reserved_whole, true) {
+            match segment.reserve_ring(self.local, me, true) {
+                Ok(()) => self.producer.go_far(),
+                Err(error) => {
+                    tracing::info!(%error, "long messages to {} stay in the near part", self.peer);
+                }
+            }
+        }
     }
 
     fn enqueue(&mut self, header: &Header, begun: bool, body: Body) {

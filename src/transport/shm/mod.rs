@@ -385,6 +385,10 @@ impl Shared {
         sink.lost(peer, why);
     }
 
+    pub(super) const fn pulls(&self) -> bool {
+        self.single_copy
+    }
+
     /// Copies the bytes at an address of a peer's memory that it has announced. `false` when that
     /// cannot be done, or the peer takes the announcement back.
     pub(super) fn pull(&mut self, from: Peer, address: u64, into: &mut [u8]) -> bool {

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::cells;
 use crate::base::bell::{self, PARKED};
-use crate::base::ring::Place;
+use crate::base::ring::{Place, RING_HEADER_BYTES};
 use crate::base::words::{LINE_BYTES, RawMemory, Words};
 use crate::limits::{LOCAL_RANKS_MAX, NODE_AREAS};
 use crate::sys::shared_memory::{SharedMemory, sleep_on, wake};
@@ -76,10 +76,18 @@ pub struct Segment {
     ring_bytes: usize,
 }
 
-/// Bytes of a ring, header included: large enough for a stream, small enough for many.
+/// Bytes of a ring that short messages go round in.
+pub(super) const NEAR_BYTES: usize = 60 * 1024;
+/// From this size on a ring is faster than one copy by the kernel.
+const STREAM_RING_BYTES_MIN: usize = 512 * 1024;
+
+/// Bytes of a ring, header included: for few ranks more than the caches of a core hold, so that a long message
+/// streams through it at full speed (see [`base::ring`](crate::base::ring)); small enough for many.
 const fn ring_bytes(ranks: usize) -> usize {
     match ranks {
-        0..=16 => 64 * 1024,
+        0..=4 => 2 * 1024 * 1024,
+        5..=8 => 1024 * 1024,
+        9..=16 => 512 * 1024,
         17..=64 => 32 * 1024,
         65..=128 => 8 * 1024,
         _ => 4 * 1024,
@@ -330,11 +338,28 @@ impl Segment {
         )
     }
 
-    /// Makes sure that there is memory for a ring.
-    pub(super) fn reserve_ring(&self, receiver: usize, sender: usize) -> io::Result<()> {
+    /// Makes sure that there is memory for a ring, or for its near part.
+    pub(super) fn reserve_ring(
+        &self,
+        receiver: usize,
+        sender: usize,
+        whole: bool,
+    ) -> io::Result<()> {
         let index = receiver * self.ranks + sender;
         let at = rings_at(self.ranks) + index * self.ring_bytes;
-        self.memory.reserve(at, self.ring_bytes)
+        // The near part includes the header, and a line behind it is written.
+        let near = RING_HEADER_BYTES + NEAR_BYTES + LINE_BYTES;
+        let bytes = if whole {
+            self.ring_bytes
+        } else {
+            self.ring_bytes.min(near)
+        };
+        self.memory.reserve(at, bytes)
+    }
+
+    /// Whether rings are so large that a long message is streamed faster than it is copied by the kernel.
+    pub fn streams(&self) -> bool {
+        self.ring_bytes >= STREAM_RING_BYTES_MIN
     }
 
     pub(super) const fn memory(&self) -> &SharedMemory {
