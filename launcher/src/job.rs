@@ -10,6 +10,7 @@ use phalanx::wire::control::{Assignment, NodeMap, PROTOCOL, Secret, TransportCho
 use crate::cargo;
 use crate::cli::{HostArgs, RunArgs, Style, Tag, Transport};
 use crate::exit;
+use crate::inherit;
 use crate::nodes::{self, Host};
 use crate::place::{self, Placement, Wishes};
 
@@ -60,7 +61,10 @@ pub(crate) struct Plan {
     pub(crate) transport: TransportChoice,
     pub(crate) command: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
+    /// Variables of ours that go to other hosts.
+    pub(crate) carried: Vec<(String, String)>,
     pub(crate) directory: Option<String>,
+    pub(crate) directory_required: bool,
     pub(crate) tag_output: Option<Tag>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) stall_timeout: Option<Duration>,
@@ -133,7 +137,8 @@ impl Plan {
             )));
         }
         let here = std::env::current_dir().ok();
-        let directory = directory(args.wdir.as_deref(), here.as_deref())?;
+        let used_here = found.hosts.iter().any(|host| host.here);
+        let directory = inherit::directory(args.wdir.as_deref(), here.as_deref(), used_here)?;
         let mut command = args.command;
         match cargo::build(&args.build)? {
             Some(program) => command.insert(0, program),
@@ -169,7 +174,9 @@ impl Plan {
             },
             command,
             environment,
+            carried: inherit::carried(std::env::vars_os()),
             directory,
+            directory_required: args.wdir.is_some(),
             tag_output: args.tag_output,
             timeout: args.timeout,
             stall_timeout: args.stall_timeout,
@@ -192,8 +199,13 @@ impl Plan {
             node,
             transport: self.transport,
             command: self.command.clone(),
-            environment: self.environment.clone(),
+            environment: inherit::environment(
+                &self.placement.hosts[node as usize],
+                &self.carried,
+                &self.environment,
+            ),
             directory: self.directory.clone(),
+            directory_required: self.directory_required,
             kill_grace_millis: u64::try_from(KILL_GRACE.as_millis()).unwrap_or(u64::MAX),
             threads: self.threads,
         }
@@ -227,36 +239,6 @@ impl Identity {
             secret: Secret(secret),
         })
     }
-}
-
-/// The working directory of the ranks.
-fn directory(wanted: Option<&Path>, here: Option<&Path>) -> Result<Option<String>, Refusal> {
-    let Some(wanted) = wanted else {
-        return Ok(here.and_then(Path::to_str).map(str::to_owned));
-    };
-    let path = here.map_or_else(|| wanted.to_owned(), |here| here.join(wanted));
-    match std::fs::metadata(&path) {
-        Ok(found) if found.is_dir() => {}
-        Ok(_) => {
-            return Err(Refusal::launch(format!(
-                "--wdir {}: this is not a directory",
-                wanted.display()
-            )));
-        }
-        Err(error) => {
-            return Err(Refusal::launch(format!(
-                "--wdir {}: {error}",
-                wanted.display()
-            )));
-        }
-    }
-    let Some(path) = path.to_str() else {
-        return Err(Refusal::launch(format!(
-            "--wdir {}: the name is not UTF-8",
-            wanted.display()
-        )));
-    };
-    Ok(Some(path.to_owned()))
 }
 
 /// Makes sure there is a program, and that `./prog` means the one that the user sees.

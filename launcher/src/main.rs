@@ -11,6 +11,7 @@ mod cli;
 mod control;
 mod daemon;
 mod exit;
+mod inherit;
 mod input;
 mod job;
 mod launch;

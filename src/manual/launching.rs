@@ -56,7 +56,11 @@
 //!
 //! * The environment of the launcher, `--env NAME=VALUE` on top, and `PHALANX_RANK`, `PHALANX_SIZE`,
 //!   `PHALANX_LOCAL_RANK` and `PHALANX_JOB`, for scripts.
-//! * The working directory, or `--wdir`.
+//! * On another host, the environment that the host gives them, and of ours what begins with `PHALANX_` or `RUST_`,
+//!   save names with `SECRET`, `TOKEN`, `PASSWORD` or `KEY` in them. `--env NAME` takes any other along. `ifname=` in a
+//!   hostfile sets `PHALANX_INTERFACE` for the ranks of its host; `--interface` and `--env` count more.
+//! * The working directory, or `--wdir`. A host that does not have it lets its ranks run in the home directory, which a
+//!   line says; one that `--wdir` names must exist on every host.
 //! * Standard input: rank 0 gets it, the others an empty one. Standard output and error of all ranks are
 //!   forwarded in whole lines, with `--tag-output` each behind its rank.
 //! * SIGINT, SIGTERM and SIGHUP reach every rank; the second one kills. SIGUSR1 and SIGUSR2 are

@@ -57,6 +57,7 @@ pub(super) struct Failure {
 impl Spawner {
     /// Prepares to start that many ranks on this host.
     pub(super) fn new(mut assignment: Assignment, ranks: usize) -> Result<Self, Failure> {
+        settle_directory(&mut assignment)?;
         let segment = share_memory(&mut assignment, ranks)?;
         let boxes = make_boxes(&assignment, ranks);
         let open_files = allow_files(OWN_FILES + FILES_PER_RANK * ranks as u64, ranks)?;
@@ -235,6 +236,29 @@ impl Spawner {
             message: format!("cannot start `{name}`: {reason}"),
         }
     }
+}
+
+/// The home directory takes the place of a directory that this host does not have, unless it was asked for.
+fn settle_directory(assignment: &mut Assignment) -> Result<(), Failure> {
+    let missing = |directory: &String| !Path::new(directory).is_dir();
+    let Some(wanted) = assignment.directory.clone().filter(missing) else {
+        return Ok(());
+    };
+    if assignment.directory_required {
+        return Err(Failure {
+            missing: false,
+            message: format!("--wdir {wanted}: there is no such directory"),
+        });
+    }
+    let home = std::env::var("HOME").ok();
+    if let Some(home) = home.filter(|home| Path::new(home).is_dir()) {
+        let host = crate::nodes::own_name();
+        eprintln!(
+            "phalanx: {host} has no directory {wanted}: its ranks run in {home} (see --wdir)"
+        );
+        assignment.directory = Some(home);
+    }
+    Ok(())
 }
 
 fn is_on_one_host(assignment: &Assignment) -> bool {

@@ -30,6 +30,8 @@ pub struct Assignment {
     pub environment: Vec<(String, String)>,
     /// Working directory.
     pub directory: Option<String>,
+    /// It must exist on this host; otherwise the home directory takes its place.
+    pub directory_required: bool,
     /// Time between the polite and the final signal when ranks are ended.
     pub kill_grace_millis: u64,
     /// Instead of ranks, one process that runs this many ranks as its threads; it gets no control
