@@ -54,6 +54,18 @@ pub(crate) enum Command {
         after_help = algorithms::EXAMPLES
     )]
     Algorithms(algorithms::AlgorithmsArgs),
+    /// List your jobs whose launchers run on this host
+    Ps,
+    /// Show what every rank of a running job does
+    #[command(
+        about = "Show what every rank of a running job does",
+        long_about = "Shows for every rank of a running job whether it computes, waits or is stopped, in \
+                      which call and where, and for how long. SIGQUIT to the launcher prints the same."
+    )]
+    Stack {
+        /// The job, or the process of its launcher, as `phalanx ps` lists them [default: the only one]
+        job: Option<String>,
+    },
     /// Start and watch the ranks of one host (used by `run`)
     #[command(hide = true)]
     Daemon,
@@ -259,7 +271,7 @@ pub(crate) fn parse() -> Result<Cli, u8> {
 }
 
 /// The commands that users type.
-const SHOWN: [&str; 3] = ["run", "bench", "algorithms"];
+const SHOWN: [&str; 5] = ["run", "bench", "ps", "stack", "algorithms"];
 
 /// The message of a clap error without its usage and hints.
 fn one_line(rendered: &str) -> String {

@@ -12,6 +12,7 @@ use phalanx::wire::control::{Decoder, FromDaemon, Stream, ToDaemon, encode};
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook_mio::v1_0::Signals;
 
+use crate::callers::Callers;
 use crate::control::{Action, Event, Job, Setup};
 use crate::input::Input;
 use crate::job::{Identity, Plan, Refusal};
@@ -23,7 +24,8 @@ use crate::stream::{Outbox, Read, read, set_nonblocking};
 
 const WAKER: Token = Token(0);
 const SIGNALS: Token = Token(1);
-const FIRST_DAEMON: usize = 2;
+const CALLERS: Token = Token(2);
+const FIRST_DAEMON: usize = 3;
 const TOKENS_PER_DAEMON: usize = 2;
 
 /// Bytes read from a daemon at once.
@@ -52,6 +54,9 @@ struct Launcher {
     lines: [Lines; 2],
     sinks: [Sink; 2],
     input: Input,
+    callers: Callers,
+    /// SIGQUIT has asked what the ranks do.
+    shows: bool,
     /// The reader of our standard output has gone, and the job knows.
     output_closed: bool,
     exit: Option<u8>,
@@ -72,6 +77,13 @@ impl Launcher {
         let mut signals = crate::signals::of_launcher()?;
         poll.registry()
             .register(&mut signals, SIGNALS, Interest::READABLE)?;
+        let line = format!(
+            "{} {}",
+            plan.placement.node_of.len(),
+            plan.command.join(" ")
+        );
+        let job = identity.job.to_string();
+        let callers = Callers::listen(&job, poll.registry(), CALLERS, line);
         let setup = Setup {
             placement: plan.placement.clone(),
             threads: plan.threads.is_some(),
@@ -88,6 +100,8 @@ impl Launcher {
             input: Input::new(waker)?,
             links: Vec::new(),
             orphans: Orphans::claim(),
+            callers,
+            shows: false,
             output_closed: false,
             exit: None,
             began: Instant::now(),
@@ -146,6 +160,12 @@ impl Launcher {
             for event in &events {
                 match event.token() {
                     WAKER => {}
+                    CALLERS => {
+                        if self.callers.accept() {
+                            let now = self.now();
+                            self.job.want_table(now);
+                        }
+                    }
                     SIGNALS => self.take_signals(),
                     Token(token) if (token - FIRST_DAEMON) % TOKENS_PER_DAEMON == 0 => {
                         self.listen((token - FIRST_DAEMON) / TOKENS_PER_DAEMON);
@@ -184,6 +204,7 @@ impl Launcher {
         let signals: Vec<i32> = self.signals.pending().collect();
         for signal in signals {
             let now = self.now();
+            self.shows |= signal == signal_hook::consts::SIGQUIT;
             self.job.handle(Event::Signal(signal), now);
             if signal == signal_hook::consts::SIGTSTP {
                 self.act();
@@ -273,6 +294,7 @@ impl Launcher {
                     self.send(node as usize, &ToDaemon::Start(Box::new(assignment)));
                 }
                 Action::Send { node, message } => self.send(node as usize, &message),
+                Action::Table(table) => self.show(&table),
                 Action::Say(line) => self.lines[1].say(&format!("phalanx: {line}")),
                 Action::KillGroups { pids, .. } => {
                     pids.into_iter().for_each(kill_group);
@@ -283,6 +305,16 @@ impl Launcher {
             }
         }
         None
+    }
+
+    /// Tells whoever has asked what the ranks do.
+    fn show(&mut self, table: &str) {
+        self.callers.answer(self.began.elapsed().as_secs(), table);
+        if std::mem::take(&mut self.shows) {
+            for line in table.lines() {
+                self.lines[1].say(&format!("phalanx: {line}"));
+            }
+        }
     }
 
     fn kill_orphans(&mut self) {

@@ -6,6 +6,7 @@
 
 mod algorithms;
 mod bench;
+mod callers;
 mod cargo;
 mod cli;
 mod control;
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
         Ok(cli) => match cli.command {
             cli::Command::Daemon => daemon::run(),
             cli::Command::Run(args) => run(*args),
+            cli::Command::Ps => report(callers::ps()),
+            cli::Command::Stack { job } => report(callers::stack(job.as_deref())),
             cli::Command::Algorithms(args) => report(algorithms::run(&args)),
             cli::Command::Bench(args) => report(bench::run(&args)),
         },

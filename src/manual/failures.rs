@@ -65,6 +65,9 @@
 //! can still act: one that computes, sleeps, reads, or waits with a time limit. If only that speaks against a
 //! deadlock, the launcher says so and the job goes on.
 //!
+//! `phalanx stack` shows at any time what every rank of a running job does (`phalanx ps` lists the jobs), and so does
+//! SIGQUIT to the launcher.
+//!
 //! A rank that computes while others wait for it is no error. After 5 seconds it is named, once, with those who
 //! wait. `phalanx run --stall-timeout SECONDS` ends the job, with code 75, when a call has been blocked for so
 //! long.

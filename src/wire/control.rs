@@ -15,7 +15,7 @@ mod stall;
 
 use serde::{Deserialize, Serialize};
 
-pub use daemons::{Assignment, Exit, FromDaemon, Stream, ToDaemon};
+pub use daemons::{Assignment, Exit, FromDaemon, Glance, Stream, ToDaemon};
 pub use framing::{ControlError, Decoder, encode};
 pub use ranks::{Agreed, Cause, Departure, FailureClass, FromRank, ToRank, Welcome};
 pub use stall::{Answer, Awaits, Traffic, Wait};

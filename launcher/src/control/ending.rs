@@ -32,11 +32,11 @@ impl Job {
         }
     }
 
-    pub(super) fn signalled(&mut self, signal: i32) {
+    pub(super) fn signalled(&mut self, signal: i32, now: Duration) {
         match signal {
             SIGUSR1 | SIGUSR2 | SIGCONT => self.everywhere(&ToDaemon::Signal(signal)),
             SIGTSTP => self.everywhere(&ToDaemon::Signal(SIGSTOP)),
-            SIGQUIT => self.insist(exit::of_signal(signal)),
+            SIGQUIT => self.want_table(now),
             _ => match self.phase {
                 Phase::Running if self.ranks.iter().all(|rank| rank.pid == 0) => {
                     self.end(exit::of_signal(signal), None);

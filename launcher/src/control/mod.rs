@@ -10,9 +10,11 @@
 mod deaths;
 mod departures;
 mod ending;
+mod names;
 mod report;
 mod stall;
 mod survival;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +29,7 @@ use crate::place::Placement;
 use departures::Departures;
 use stall::Looks;
 use survival::Survival;
+use table::Inquiry;
 
 /// Time that a victim's end waits for its cause.
 const JUDGEMENT: Duration = Duration::from_millis(300);
@@ -53,6 +56,8 @@ pub(crate) enum Action {
     Start { node: u32 },
     /// Tell a daemon.
     Send { node: u32, message: ToDaemon },
+    /// Tell whoever has asked what the ranks do.
+    Table(String),
     /// Tell the user, in one line.
     Say(String),
     /// A daemon that would have ended these cannot do it any more.
@@ -150,6 +155,8 @@ pub(crate) struct Job {
     departures: Departures,
     survival: Survival,
     looks: Looks,
+    inquiry: Option<Inquiry>,
+    inquiries: u32,
     events: u64,
     timeout: Option<Duration>,
     actions: Vec<Action>,
@@ -172,6 +179,8 @@ impl Job {
             departures: Departures::new(size),
             survival: Survival::new(size),
             looks: Looks::new(size),
+            inquiry: None,
+            inquiries: 0,
             events: 0,
             timeout: setup.timeout.map(|timeout| now + timeout),
             actions: Vec::new(),
@@ -193,10 +202,16 @@ impl Job {
         };
         let timeout = self.timeout.filter(|_| self.is_undecided());
         let looks = self.looks.next_deadline().filter(|_| self.is_undecided());
-        [phase, timeout, self.departures.next_deadline(), looks]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            phase,
+            timeout,
+            self.departures.next_deadline(),
+            looks,
+            self.table_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Time has passed.
@@ -223,6 +238,7 @@ impl Job {
             _ => {}
         }
         self.look(now);
+        self.finish_table(now);
     }
 
     /// Something has happened.
@@ -230,7 +246,7 @@ impl Job {
         match event {
             Event::Daemon { node, message } => self.daemon_said(node, message, now),
             Event::DaemonLost { node, why } => self.daemon_lost(node, &why),
-            Event::Signal(signal) => self.signalled(signal),
+            Event::Signal(signal) => self.signalled(signal, now),
             Event::OutputClosed => self.end(exit::OUTPUT_CLOSED, None),
         }
     }
@@ -277,6 +293,7 @@ impl Job {
             }
             FromDaemon::Started { rank, pid } => self.ranks[rank as usize].pid = pid,
             FromDaemon::FromRank { rank, message } => self.rank_said(rank, message, now),
+            FromDaemon::Glances(glances) => self.glanced(node, glances, now),
             FromDaemon::Died { rank } => self.died(rank, now),
             FromDaemon::Traces {
                 rank,
@@ -319,7 +336,7 @@ impl Job {
                 flags,
             } => self.contribute(rank, (context, sequence), members, flags),
             FromRank::Blocked => self.blocked(now),
-            FromRank::Answer(answer) => self.answered(rank, *answer, now),
+            FromRank::Answer(answer) => self.heard(rank, *answer, now),
             FromRank::Abort { code, message } => {
                 if self.is_undecided() {
                     let code = code.max(1);
@@ -472,28 +489,5 @@ impl Job {
             let message = ToDaemon::ToRank { rank, message };
             self.actions.push(Action::Send { node, message });
         }
-    }
-
-    fn alive(&self) -> usize {
-        self.ranks.iter().filter(|rank| rank.exit.is_none()).count()
-    }
-
-    fn alive_besides(&self, rank: u32) -> usize {
-        self.alive() - usize::from(self.ranks[rank as usize].exit.is_none())
-    }
-
-    fn host(&self, rank: u32) -> &str {
-        &self.daemons[self.setup.placement.node_of[rank as usize] as usize].host
-    }
-
-    /// How a rank is spoken of: its number, host and process.
-    fn name(&self, rank: u32) -> String {
-        let pid = self.ranks[rank as usize].pid;
-        let what = if self.setup.threads {
-            "the program".to_owned()
-        } else {
-            format!("rank {rank}")
-        };
-        format!("{what} on {} (pid {pid})", self.host(rank))
     }
 }

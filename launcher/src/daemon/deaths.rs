@@ -22,7 +22,7 @@ use super::Daemon;
 use super::memory::Kills;
 
 /// Time in which most processes are taken down: the end then says more than the death.
-const MOMENT: Duration = Duration::from_millis(10);
+const MOMENT: Duration = Duration::from_millis(5);
 
 /// Deaths that were seen and not told.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl Daemon {
 }
 
 /// The last call of a rank that had not finalized.
-fn last(entry: Entry) -> Option<String> {
+pub(super) fn last(entry: Entry) -> Option<String> {
     let Entry {
         operation,
         site,

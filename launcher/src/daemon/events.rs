@@ -44,6 +44,7 @@ impl Daemon {
                 }
                 Ok(())
             }
+            ToDaemon::Glance => self.glance(),
             ToDaemon::Input(bytes) => self.input(bytes),
             ToDaemon::End { now } => {
                 self.end(now);

@@ -10,6 +10,7 @@
 mod child;
 mod deaths;
 mod events;
+mod glances;
 mod memory;
 mod spawn;
 

@@ -60,6 +60,8 @@ pub enum ToDaemon {
         /// Without grace.
         now: bool,
     },
+    /// What do your ranks seem to do? Answered with [`FromDaemon::Glances`].
+    Glance,
     /// So many bytes of output were taken; see [`OUTPUT_WINDOW_BYTES`](super::OUTPUT_WINDOW_BYTES).
     Taken {
         /// Of which stream.
@@ -76,6 +78,17 @@ pub enum Stream {
     Output,
     /// Standard error.
     Error,
+}
+
+/// What can be seen of a rank from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Glance {
+    /// World rank.
+    pub rank: u32,
+    /// Its process is stopped, as by SIGSTOP or a debugger.
+    pub stopped: bool,
+    /// Its last call that had to wait: `allreduce #812 at solve.rs:57:9`.
+    pub last: Option<String>,
 }
 
 /// How a process ended.
@@ -132,6 +145,8 @@ pub enum FromDaemon {
         #[serde(with = "bytes")]
         bytes: Vec<u8>,
     },
+    /// Answer to [`ToDaemon::Glance`]: all ranks of this daemon that live.
+    Glances(Vec<Glance>),
     /// A rank will not do anything any more; its process has not been taken down yet.
     Died {
         /// World rank.

@@ -52,6 +52,8 @@ pub(in super::super) struct Looks {
     /// Somebody has blocked while a look was under way.
     again: bool,
     silent_since: Vec<Option<Duration>>,
+    /// Ranks that were stopped when their daemons looked last.
+    stopped: Vec<bool>,
     /// For a straggler that was named, the wait for it.
     named: HashMap<u32, (u32, u64)>,
     /// Waits of ranks that were said to be stuck perhaps.
@@ -69,6 +71,7 @@ impl Looks {
             pause: PAUSES[0],
             again: false,
             silent_since: vec![None; size],
+            stopped: vec![false; size],
             named: HashMap::new(),
             told: Vec::new(),
         }
@@ -173,6 +176,16 @@ impl Looks {
             }
         }
         self.state = State::Due(now + pause);
+    }
+
+    pub(in super::super) fn set_stopped(&mut self, rank: u32, stopped: bool) {
+        if let Some(place) = self.stopped.get_mut(rank as usize) {
+            *place = stopped;
+        }
+    }
+
+    pub(super) fn is_stopped(&self, rank: u32) -> bool {
+        self.stopped.get(rank as usize) == Some(&true)
     }
 
     /// Notes who does not answer.

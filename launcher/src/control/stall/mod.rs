@@ -15,7 +15,7 @@ mod tests;
 use std::time::Duration;
 
 use phalanx::stall::{self, Standing};
-use phalanx::wire::control::{Answer, ToRank};
+use phalanx::wire::control::{Answer, ToDaemon, ToRank, Wait};
 
 use super::{Action, Job, Phase};
 use crate::exit;
@@ -100,11 +100,20 @@ impl Job {
             }
             _ => {}
         }
+        self.look_at_processes(&ranks);
         self.looks.note_silent(&ranks, now);
         self.name_stragglers(&ranks, now);
         self.limit_stalls(&ranks);
         self.looks
             .judged(&ranks, now, NOTICE, self.setup.stall_timeout);
+    }
+
+    /// When somebody has waited for long, whoever it waits for may be stopped.
+    fn look_at_processes(&mut self, ranks: &[Standing]) {
+        let long = |wait: &Wait| u128::from(wait.millis) * 2 >= NOTICE.as_millis();
+        if ranks.iter().flat_map(Standing::waits).any(long) {
+            self.everywhere(&ToDaemon::Glance);
+        }
     }
 
     /// These ranks will never go on, unless another thread of one of them helps.
@@ -129,9 +138,13 @@ impl Job {
             if !self.looks.may_name(rank, waiting, &wait, now) {
                 continue;
             }
-            let joined = self.ranks[rank as usize].joined.is_some();
+            let what = match &self.ranks[rank as usize].joined {
+                _ if self.looks.is_stopped(rank) => "has been stopped (state T)",
+                Some(_) => "has been computing outside the runtime",
+                None => "has not called `phalanx::init`",
+            };
             let name = self.name(rank);
-            let line = words::straggler(&name, joined, (waiting, &wait), count);
+            let line = words::straggler(&name, what, (waiting, &wait), count);
             self.actions.push(Action::Say(line));
         }
     }

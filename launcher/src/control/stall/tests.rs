@@ -129,11 +129,11 @@ fn whoever_does_not_answer_is_named_after_a_while_and_only_once() {
 #[test]
 fn late_and_foreign_answers_do_not_count() {
     let mut bed = joined(2);
-    assert_eq!(answers(&mut bed, 0, 0, waits_for(1, 9_000, 0)), []);
+    assert_eq!(answers(&mut bed, 0, 0, waits_for(1, 1_000, 0)), []);
     bed.says(0, FromRank::Blocked);
-    answers(&mut bed, 0, 7, waits_for(1, 9_000, 0));
-    answers(&mut bed, 0, 1, waits_for(1, 9_000, 0));
+    answers(&mut bed, 0, 7, waits_for(1, 1_000, 0));
+    answers(&mut bed, 0, 1, waits_for(1, 1_000, 0));
     assert_eq!(bed.after(1_000), [], "rank 1 is busy");
-    answers(&mut bed, 1, 1, waits_for(0, 9_000, 0));
+    answers(&mut bed, 1, 1, waits_for(0, 1_000, 0));
     assert!(bed.job.looks.next_deadline().is_some());
 }

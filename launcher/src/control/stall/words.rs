@@ -28,15 +28,10 @@ pub(super) fn perhaps(cycle: &str, rank: u32) -> String {
 
 pub(super) fn straggler(
     name: &str,
-    joined: bool,
+    what: &str,
     (waiting, wait): (u32, &Wait),
     count: usize,
 ) -> String {
-    let what = if joined {
-        "has been computing outside the runtime"
-    } else {
-        "has not called `phalanx::init`"
-    };
     let waits = match count {
         1 => format!("rank {waiting} waits"),
         _ => format!("{count} ranks wait"),
