@@ -68,6 +68,9 @@ pub const HANDSHAKE_MILLIS_MAX: u64 = 2_000;
 /// Connections that may be in the handshake at once; the oldest gives way.
 pub const HANDSHAKES_MAX: usize = 64;
 
+/// How long ranks that nobody launched wait for each other, unless the user says something else; seconds.
+pub const RENDEZVOUS_SECONDS: u64 = 60;
+
 /// Addresses at which a rank listens at most, and those of a peer that are tried.
 pub const ADDRESSES_MAX: usize = 16;
 

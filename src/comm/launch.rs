@@ -12,8 +12,9 @@ use crate::runtime::join::{self, panic_message};
 use crate::schedule::Selection;
 use crate::wire::control::{CONTROL_FD_VARIABLE, FromRank};
 
-/// Makes this process a rank of the job that `phalanx run` started it for. Started in any other way, it
-/// is rank 0 of 1. To be called once.
+/// Makes this process a rank of the job that it was started for: by `phalanx run`, by a process manager
+/// that speaks PMI (`srun --mpi=pmi2`, `mpiexec`), or with an environment that says where ranks meet (see
+/// [launching](crate::manual::launching)). Started in any other way, it is rank 0 of 1. To be called once.
 ///
 /// # Errors
 ///
@@ -46,7 +47,8 @@ pub fn init() -> Result<Communicator> {
 /// program need not know which. Meant as the whole body of `main`.
 ///
 /// An error of a rank is reported to the launcher, which prints the first one with the rank's name, or
-/// printed here when there is no launcher; the exit code is then 1.
+/// printed here when there is no launcher; the exit code is then 1, or 71 when
+/// the job could not be joined.
 ///
 /// # Examples
 ///
@@ -74,8 +76,15 @@ where
             eprintln!("Error: {message}");
             ExitCode::FAILURE
         }
+        Err(Ended::Start(message)) => {
+            eprintln!("Error: {message}");
+            ExitCode::from(NOT_STARTED)
+        }
     }
 }
+
+/// The exit code of a program that could not become a rank, as of `phalanx run`.
+const NOT_STARTED: u8 = 71;
 
 /// How a program ended that failed.
 enum Ended {
@@ -83,6 +92,8 @@ enum Ended {
     Reported,
     /// Nobody else will say this.
     Unreported(String),
+    /// It could not become a rank, for this reason.
+    Start(String),
 }
 
 impl From<String> for Ended {
@@ -105,7 +116,7 @@ where
             .map(|_| ())
             .map_err(|(rank, error)| format!("rank {rank}: {error}").into());
     }
-    let world = init().map_err(|error| error.to_string())?;
+    let world = init().map_err(|error| Ended::Start(error.to_string()))?;
     let runtime = Arc::clone(&world.inner.runtime);
     let last = world.clone();
     let ended = program(world).map_err(|error| error.to_string());

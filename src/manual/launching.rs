@@ -49,7 +49,38 @@
 //! # }
 //! ```
 //!
-//! A process that `srun`, `mpirun` or `torchrun` started as one of several, but not `phalanx run`, is told so by `init`,
+//! # Without the launcher
+//!
+//! A ranked program finds the others of its job by itself when one of these started it:
+//!
+//! ```text
+//! srun --mpi=pmi2 -n 8 ./solver             Slurm, through PMI-2
+//! mpiexec -n 8 ./solver                     Hydra (MPICH, Intel MPI), through PMI-1
+//! torchrun --no-python ./solver             by MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE
+//! ```
+//!
+//! or anything that gives each process these variables:
+//!
+//! | variable                     | meaning                                                                  |
+//! |------------------------------|--------------------------------------------------------------------------|
+//! | `PHALANX_RENDEZVOUS`         | `host:port` at which rank 0 listens, the same for all; the name may resolve late |
+//! | `PHALANX_RANK`               | which rank this is; else `JOB_COMPLETION_INDEX` (a Kubernetes Indexed Job), `RANK` |
+//! | `PHALANX_SIZE`               | how many there are; else `WORLD_SIZE`                                     |
+//! | `PHALANX_SECRET_FILE`        | 32 bytes, or 64 hexadecimal digits, that all ranks know and nobody else; mode 600, or mounted from a Kubernetes Secret |
+//! | `PHALANX_INSECURE`           | `1`: ranks on several machines meet without a secret, and whoever reaches the port may be one |
+//! | `PHALANX_RENDEZVOUS_TIMEOUT` | seconds until missing ranks are given up and named; default 60            |
+//!
+//! Without a secret ranks meet on one machine only: when the address is a loopback one or one of this machine, and then
+//! connections from elsewhere are not taken. Through PMI rank 0 tells the others a secret of its own. When torchrun's
+//! agent keeps its store at `MASTER_PORT` (`TORCHELASTIC_USE_AGENT_STORE=True`), ranks meet at the next port.
+//!
+//! Rank 0 does for such a job what the launcher does else: it tells where all are, ends the job when a rank is lost
+//! before it finalized, panics, fails or aborts, and prints one line that names it. If rank 0 is the one that is lost,
+//! the first of the others prints it. Rank 0 stays in `finalize` until all have finalized. The connections for this
+//! are encrypted and authenticated (Noise, `NNpsk0`). Processes of one host talk over Unix sockets instead of shared
+//! memory, deadlocks are not looked for, and `agree` ends the job: that takes `phalanx run`.
+//!
+//! A process that was started as one of several and cannot find the others is told so by `init`, and what to do,
 //! instead of being rank 0 of 1 many times.
 //!
 //! # What ranks inherit
@@ -85,5 +116,8 @@
 //! | 76   | messages that make no sense, or another version of the library      |
 //! | 77   | a process could not prove that it belongs to the job                |
 //! | 141  | the reader of the launcher's standard output has gone               |
+//!
+//! Without the launcher the code of a lost rank is 72 for all others, since nobody sees its own; 71 says that a rank
+//! did not find the others; a panic is 101, an abort its code. What the whole job's code is, `srun` or `mpiexec` decides.
 //!
 //! More ranks than cores, and running as root, need no flag.

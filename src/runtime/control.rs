@@ -4,39 +4,74 @@ use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use mio::net::UnixStream;
+
+use super::join::Forwarded;
 
 use crate::base::ids::Peer;
 use crate::wire::control::{Decoder, FromRank, ToRank, encode};
 
 /// Says things to the daemon. Usable from any thread, also from a panic hook.
 #[derive(Clone, Debug)]
-pub(crate) struct Reporter(Arc<Mutex<std::os::unix::net::UnixStream>>);
+pub(crate) struct Reporter {
+    writer: Arc<Mutex<Writer>>,
+    /// A thread of this process carries what is said to another process.
+    forwarded: Option<Arc<Forwarded>>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    stream: std::os::unix::net::UnixStream,
+    written: u64,
+}
+
+/// How long a rank that panics waits until that has been said.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 impl Reporter {
     /// Sends a message; waits while the daemon is slow. What cannot be sent is dropped: the daemon is
     /// gone then, and the connection's other half will notice.
     pub(crate) fn say(&self, message: &FromRank) {
         let Ok(bytes) = encode(message) else { return };
-        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            match stream.write(rest) {
-                Ok(0) => return,
-                Ok(written) => rest = &rest[written..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let mut fds = [rustix::event::PollFd::new(
-                        &*stream,
-                        rustix::event::PollFlags::OUT,
-                    )];
-                    if rustix::event::poll(&mut fds, None).is_err() {
-                        return;
-                    }
-                }
-                Err(_) => return,
+        let written = {
+            let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            write_all(&mut writer.stream, &bytes);
+            writer.written += bytes.len() as u64;
+            writer.written
+        };
+        // The process may end after these, and a thread that carries them with it.
+        let limit = match message {
+            FromRank::Finalized => None,
+            FromRank::Panicked { .. } | FromRank::Failed { .. } | FromRank::Abort { .. } => {
+                Some(LAST_WORDS)
             }
+            _ => return,
+        };
+        if let Some(forwarded) = &self.forwarded {
+            forwarded.wait(written, limit);
+        }
+    }
+}
+
+fn write_all(stream: &mut std::os::unix::net::UnixStream, bytes: &[u8]) {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match stream.write(rest) {
+            Ok(0) => return,
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut fds = [rustix::event::PollFd::new(
+                    &*stream,
+                    rustix::event::PollFlags::OUT,
+                )];
+                if rustix::event::poll(&mut fds, None).is_err() {
+                    return;
+                }
+            }
+            Err(_) => return,
         }
     }
 }
@@ -53,13 +88,23 @@ pub(crate) struct Control {
 
 impl Control {
     /// Takes over the descriptor; what arrived with the first message is in `decoder`.
-    pub(crate) fn new(descriptor: OwnedFd, decoder: Decoder) -> io::Result<Self> {
+    pub(crate) fn new(
+        descriptor: OwnedFd,
+        decoder: Decoder,
+        forwarded: Option<Arc<Forwarded>>,
+    ) -> io::Result<Self> {
         let writer = std::os::unix::net::UnixStream::from(descriptor);
         writer.set_nonblocking(true)?;
         let reader = writer.try_clone()?;
         Ok(Self {
             stream: UnixStream::from_std(reader),
-            reporter: Reporter(Arc::new(Mutex::new(writer))),
+            reporter: Reporter {
+                writer: Arc::new(Mutex::new(Writer {
+                    stream: writer,
+                    written: 0,
+                })),
+                forwarded,
+            },
             decoder,
             watched: HashSet::new(),
             watches_all: false,

@@ -11,6 +11,7 @@ mod bytes;
 mod daemons;
 mod framing;
 mod ranks;
+mod rendezvous;
 mod stall;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use daemons::{Assignment, Exit, FromDaemon, Glance, Stream, ToDaemon};
 pub use framing::{ControlError, Decoder, encode};
 pub use ranks::{Agreed, Cause, Departure, FailureClass, FromRank, ToRank, Welcome};
+pub use rendezvous::{Arrival, FromMeeting, ToMeeting};
 pub use stall::{Answer, Awaits, Traffic, Wait};
 
 /// The version of everything in this module and of the frame header; both sides must agree exactly.

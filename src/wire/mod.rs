@@ -5,3 +5,5 @@
 pub mod control;
 pub mod handshake;
 pub mod header;
+pub mod noise;
+pub mod pmi;

@@ -1,5 +1,14 @@
 //! How a process or a thread becomes a rank.
 
+mod coordinator;
+mod guest;
+mod host;
+mod line;
+mod meet;
+mod pmi;
+mod secret;
+mod way;
+
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::RawFd;
@@ -7,6 +16,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::line::Forwarded;
+use self::way::Way;
 use super::buffers::Exposures;
 use super::control::Control;
 use super::progress::Core;
@@ -32,7 +43,16 @@ use crate::wire::control::{
 pub(crate) fn process(config: &Config) -> Result<Arc<Runtime>, String> {
     match std::env::var(CONTROL_FD_VARIABLE) {
         Ok(number) => launched(config, &number),
-        Err(_) => alone(config),
+        Err(_) => match way::find(&|name| std::env::var(name).ok())? {
+            Way::Alone => alone(config),
+            way => {
+                let joined = meet::join(&way, config)?;
+                check_welcome(&joined.welcome)?;
+                let forwarded = Some(joined.forwarded);
+                let decoder = Decoder::default();
+                assemble_launched(config, joined.welcome, joined.stream, decoder, forwarded)
+            }
+        },
     }
 }
 
@@ -88,7 +108,18 @@ fn launched(config: &Config, number: &str) -> Result<Arc<Runtime>, String> {
     let mut decoder = Decoder::default();
     let welcome = read_welcome(&mut stream, &mut decoder)?;
     check_welcome(&welcome)?;
-    let mut control = Control::new(stream.into(), decoder)
+    assemble_launched(config, welcome, stream, decoder, None)
+}
+
+/// Makes the rank that somebody has welcomed.
+fn assemble_launched(
+    config: &Config,
+    welcome: Welcome,
+    stream: UnixStream,
+    decoder: Decoder,
+    forwarded: Option<Arc<Forwarded>>,
+) -> Result<Arc<Runtime>, String> {
+    let mut control = Control::new(stream.into(), decoder, forwarded)
         .map_err(|error| format!("cannot use the connection to the launcher: {error}"))?;
     let identity = Identity {
         me: Peer(welcome.rank),
@@ -168,10 +199,15 @@ fn refuse_to_be_alone(variable: impl Fn(&str) -> Option<String>) -> Result<(), S
             .and_then(|text| text.parse().ok())
             .unwrap_or(1);
         if variable(marker).is_some() && ranks > 1 {
+            let instead = match launcher {
+                "srun" => "`srun --mpi=pmi2`, or",
+                "an MPI launcher" | "Open MPI's mpirun" => "MPICH's `mpiexec`, or",
+                _ => "MASTER_ADDR and MASTER_PORT in the environment, or",
+            };
             return Err(format!(
                 "this process seems to be one of {ranks} that {launcher} started ({size}={ranks}), but it \
-                 was not started by `phalanx run`, so every one of them would be rank 0 of 1: start \
-                 it with `phalanx run -n {ranks} PROGRAM`, or unset {marker} to run it alone"
+                 was not told how to find the others, so every one of them would be rank 0 of 1: start \
+                 it with {instead} `phalanx run -n {ranks} PROGRAM`, or unset {marker} to run it alone"
             ));
         }
     }
