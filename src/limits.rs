@@ -38,6 +38,9 @@ pub const SHARED_SLEEP_MILLIS_MAX: u64 = 1_000;
 /// So often a rank in shared memory that never sleeps looks whether its launcher is still there.
 pub const CONTROL_LOOK_MILLIS: u64 = 1_000;
 
+/// So often a rank that has shared memory and sockets asks the operating system about the sockets while it is awake.
+pub const MIXED_LOOK_MICROS: u64 = 10;
+
 /// Unexpected payload that a rank holds at most, for all its peers together.
 pub const UNEXPECTED_BYTES_MAX: usize = 64 * 1024 * 1024;
 

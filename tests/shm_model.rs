@@ -5,7 +5,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering, fence};
 use loom::thread;
 
-use phalanx::base::bell;
+use phalanx::base::bell::{self, Asleep};
 use phalanx::base::ring::{Consumer, Place, Producer, RING_HEADER_BYTES};
 use phalanx::base::words::{LINE_BYTES, Words};
 
@@ -123,9 +123,9 @@ fn who_sleeps_is_woken_or_has_seen_the_bell() {
                 .push(&*theirs, 1, &[1; 4], &[])
                 .expect("sound")
                 .expect("room");
-            bell::notify(&*theirs, BELL, BIT, PARK)
+            bell::notify(&*theirs, BELL, BIT, PARK).is_some()
         });
-        bell::lie_down(&*words, PARK);
+        bell::lie_down(&*words, PARK, Asleep::OnWord);
         let sleeps = bell::rung(&*words, BELL) == 0;
         let woken = sender.join().expect("sends");
         assert!(!sleeps || woken, "it would sleep for ever");
@@ -146,17 +146,56 @@ fn who_stops_looking_at_a_ring_misses_nothing() {
                 .push(&*theirs, 1, &[1; 4], &[])
                 .expect("sound")
                 .expect("room");
-            bell::notify(&*theirs, BELL, BIT, PARK)
+            bell::notify(&*theirs, BELL, BIT, PARK).is_some()
         });
         let mut consumer = Consumer::new(place);
         bell::silence(&*words, BELL, BIT);
         let mut awake = consumer.peek(&*words).expect("sound").is_some();
         if !awake {
-            bell::lie_down(&*words, PARK);
+            bell::lie_down(&*words, PARK, Asleep::OnWord);
             awake = bell::rung(&*words, BELL) != 0;
         }
         let woken = sender.join().expect("sends");
         assert!(awake || woken, "it would sleep for ever");
         assert!(consumer.peek(&*words).expect("sound").is_some());
+    });
+}
+
+/// Where the model notes what the operating system knows of a rank that sleeps in its poll: datagrams that it has
+/// not read, and sockets that are ready.
+const CALLS: usize = RING_BYTES + 2 * LINE_BYTES;
+const READY: usize = CALLS + 4;
+
+/// A reader that sleeps in its poll, where a socket may end its sleep at the same time, and that sleeps once
+/// more: who brings news calls where it sleeps now, or it has seen the bell.
+#[test]
+fn who_sleeps_in_the_poll_is_called_or_has_seen_the_bell() {
+    loom::model(|| {
+        let words = Model::new(RING_BYTES + 3 * LINE_BYTES);
+        let theirs = Arc::clone(&words);
+        let sender = thread::spawn(move || {
+            if let Some(place) = bell::notify(&*theirs, BELL, BIT, PARK) {
+                assert_eq!(place, Asleep::InPoll, "nobody sleeps on the word");
+                theirs.add(CALLS, 1);
+            }
+        });
+        let theirs = Arc::clone(&words);
+        let socket = thread::spawn(move || theirs.store(READY, 1, Ordering::Release));
+        let mut sees_bell = false;
+        for _ in 0..2 {
+            bell::lie_down(&*words, PARK, Asleep::InPoll);
+            sees_bell = bell::rung(&*words, BELL) != 0;
+            let ready = words.swap(READY, 0) != 0;
+            let called = words.swap(CALLS, 0) != 0;
+            if sees_bell || called || !ready {
+                sees_bell |= called;
+                break; // It has the news, or sleeps until it is called.
+            }
+            words.store(PARK, 0, Ordering::SeqCst); // It gets up, finds nothing else, and lies down again.
+        }
+        sender.join().expect("sends");
+        socket.join().expect("becomes ready");
+        let called = words.load(CALLS, Ordering::Relaxed) != 0;
+        assert!(sees_bell || called, "it would sleep for ever");
     });
 }

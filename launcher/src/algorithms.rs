@@ -23,6 +23,10 @@ pub(crate) struct AlgorithmsArgs {
         value_parser = crate::cli::ranks, allow_negative_numbers = true)]
     ranks: Option<u32>,
 
+    /// Number of hosts of the job
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    nodes: u32,
+
     /// Only these operations, by MPI's names in small letters [default: all]
     #[arg(value_name = "OPERATION")]
     operations: Vec<Kind>,
@@ -32,7 +36,8 @@ pub(crate) struct AlgorithmsArgs {
 pub(crate) fn run(args: &AlgorithmsArgs) -> Result<u8, Refusal> {
     let forced = std::env::var("PHALANX_ALGORITHMS").unwrap_or_default();
     let selection = Selection::force(&forced)
-        .map_err(|error| Refusal::usage(format!("PHALANX_ALGORITHMS: {error}")))?;
+        .map_err(|error| Refusal::usage(format!("PHALANX_ALGORITHMS: {error}")))?
+        .across_hosts(args.nodes > 1);
     let ranks = args.ranks.unwrap_or_else(crate::nodes::cores_here);
     let kinds = match &args.operations[..] {
         [] => &Kind::ALL[..],

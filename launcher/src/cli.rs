@@ -131,6 +131,10 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) hosts: HostArgs,
 
+    /// Place the ranks as if this machine were so many hosts, for tests: a daemon and a memory for each
+    #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) pretend_hosts: Option<u32>,
+
     #[command(flatten)]
     pub(crate) build: BuildArgs,
 

@@ -159,7 +159,11 @@ impl Plan {
             rank_by: args.hosts.rank_by,
             per_node: args.hosts.ranks_per_node,
         };
-        let placement = place::place(&found.hosts, processes, &wishes).map_err(Refusal::usage)?;
+        let hosts = match args.pretend_hosts {
+            Some(hosts) => nodes::pretended(hosts, processes),
+            None => found.hosts,
+        };
+        let placement = place::place(&hosts, processes, &wishes).map_err(Refusal::usage)?;
         let asked = found.by.is_some() || args.hosts.display_map;
         Ok(Self {
             note: placement.oversubscribed().filter(|_| asked),

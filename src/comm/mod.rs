@@ -130,6 +130,8 @@ impl Communicator {
     fn world(runtime: Arc<Runtime>, selection: Selection, timeout: Option<Duration>) -> Self {
         let identity = runtime.identity();
         let (rank, size) = (identity.me.index(), identity.size);
+        let nodes = &identity.nodes.node_of;
+        let across = nodes.iter().any(|node| Some(node) != nodes.first());
         let inner = Inner {
             group: Group::World(size),
             rank,
@@ -138,7 +140,7 @@ impl Communicator {
             sequence: Arc::default(),
             children: AtomicU64::new(0),
             agreements: AtomicU64::new(0),
-            selection: Arc::new(selection),
+            selection: Arc::new(selection.across_hosts(across)),
             runtime,
         };
         let (context, group) = (inner.context, &inner.group);
@@ -330,7 +332,8 @@ impl Communicator {
             sequence: Arc::default(),
             children: AtomicU64::new(0),
             agreements: AtomicU64::new(0),
-            selection: Arc::clone(&self.inner.selection),
+            // Within one host they do not meet in shared memory either.
+            selection: Arc::new(Selection::clone(&self.inner.selection).across_hosts(false)),
         };
         let (context, group) = (inner.context, &inner.group);
         inner.runtime.register(context, group, &inner.sequence);

@@ -8,8 +8,8 @@
 //! | processes of one host  | Unix sockets  | 64 KiB                       | announced, then straight into place   |
 //! | processes of two hosts | TCP           | 64 KiB                       | announced, then straight into place   |
 //!
-//! `phalanx run --transport auto` (the default) takes shared memory when all ranks are on one host, and Unix
-//! sockets, with one line that says so, when it cannot be had. `--transport shm` and `--transport unix` insist
+//! `phalanx run --transport auto` (the default) takes shared memory between ranks of one host and TCP between
+//! hosts, in one job; within a host Unix sockets, with one line that says so, when it cannot be had. `--transport shm` and `--transport unix` insist
 //! on one of them; `--transport tcp` uses TCP within a host too, over the loopback interface, which is for
 //! tests and comparisons. `phalanx run --as threads` makes the ranks threads, whatever the program, as long
 //! as it begins with [`run`](crate::run). What is sent, and what arrives, is the same everywhere; only
@@ -28,6 +28,19 @@
 //! Barrier, bcast, reduce, allreduce and allgather of the world do not send messages here: ranks put in their parts
 //! and whoever runs combines them, in the order of the ranks (`phalanx algorithms` calls that `shared_memory`). Other
 //! collectives, and all those of derived communicators, execute a schedule.
+//!
+//! # Several hosts
+//!
+//! Each daemon makes a memory for its own ranks. A rank of such a job sleeps where it hears its sockets, and the others of
+//! its host wake it by a datagram instead of by a word in memory; while it is awake a message through shared
+//! memory costs what it costs on one host. Long messages are pulled within a host and announced between hosts.
+//!
+//! Sums of the world do not depend on where ranks run: `reduce` and `allreduce` combine from the left, in rank order,
+//! `((x0 + x1) + x2) + ...`, when ranks meet in shared memory, and across hosts too (`from_left`, see `phalanx
+//! algorithms --nodes 2`). So the same number of ranks gets the same bits on one host and on many, as long as
+//! `PHALANX_ALGORITHMS` forces nothing and `--transport` is left alone; with sockets or threads alone on one host another order
+//! is used. The price across hosts is that all contributions go to one rank: where messages are long and the
+//! order of terms does not matter, force another algorithm, such as `allreduce=circulant`.
 //!
 //! # Connections
 //!

@@ -124,7 +124,7 @@ impl Algorithm {
 }
 
 /// All there are.
-pub static ALGORITHMS: [&Algorithm; 44] = [
+pub static ALGORITHMS: [&Algorithm; 46] = [
     &barrier::dissemination::ALGORITHM,
     &barrier::flat::ALGORITHM,
     &bcast::binomial::ALGORITHM,
@@ -135,11 +135,13 @@ pub static ALGORITHMS: [&Algorithm; 44] = [
     &reduce::in_order::ALGORITHM,
     &reduce::reduce_scatter_gather::ALGORITHM,
     &reduce::pipelined_tree::ALGORITHM,
+    &reduce::from_left::ALGORITHM,
     &allreduce::recursive_doubling::ALGORITHM,
     &allreduce::tree::ALGORITHM,
     &allreduce::circulant::ALGORITHM,
     &allreduce::ring::ALGORITHM,
     &allreduce::dual_root::ALGORITHM,
+    &allreduce::from_left::ALGORITHM,
     &scan::recursive_doubling::ALGORITHM,
     &scan::linear::ALGORITHM,
     &exscan::recursive_doubling::ALGORITHM,

@@ -30,6 +30,8 @@ pub struct Rule {
     pub bytes_max: usize,
     /// Whether this is only for more ranks than cores.
     pub crowded_only: bool,
+    /// Whether this is only for ranks of several hosts that would share memory on one.
+    pub across_only: bool,
     /// Why.
     pub reason: &'static str,
 }
@@ -44,6 +46,7 @@ impl Rule {
             bytes_min: 0,
             bytes_max: usize::MAX,
             crowded_only: false,
+            across_only: false,
             reason,
         }
     }
@@ -79,10 +82,20 @@ impl Rule {
         }
     }
 
-    fn applies(&self, commutative: bool, size: usize, bytes: usize, crowded: bool) -> bool {
+    /// Only across hosts.
+    #[must_use]
+    pub const fn across_hosts(self) -> Self {
+        Self {
+            across_only: true,
+            ..self
+        }
+    }
+
+    fn applies(&self, commutative: bool, size: usize, bytes: usize, selection: &Selection) -> bool {
         (self.ranks_min..=self.ranks_max).contains(&size)
             && (self.bytes_min..=self.bytes_max).contains(&bytes)
-            && (crowded || !self.crowded_only)
+            && (selection.crowded || !self.crowded_only)
+            && (selection.across || !self.across_only)
             && (commutative || !self.algorithm.commutative_only)
     }
 }
@@ -101,6 +114,7 @@ pub struct Selection {
     forced: [Option<&'static Algorithm>; Kind::ALL.len()],
     rules: Vec<Rule>,
     crowded: bool,
+    across: bool,
     /// Operations that were forced to go through shared memory.
     shared: [bool; Kind::ALL.len()],
 }
@@ -182,6 +196,13 @@ impl Selection {
         Self { crowded, ..self }
     }
 
+    /// Whether this is for the world of a job of several hosts: then reductions combine in the order in which ranks
+    /// that share memory do, so that results do not depend on where ranks run. Must be said alike on all ranks.
+    #[must_use]
+    pub fn across_hosts(self, across: bool) -> Self {
+        Self { across, ..self }
+    }
+
     /// Puts a rule before the defaults, and behind the ones that were put there earlier.
     #[must_use]
     pub fn rule(mut self, rule: Rule) -> Self {
@@ -200,7 +221,7 @@ impl Selection {
     /// The longest message for which ranks should meet in shared memory, if all of them share it; `None`
     /// when they should not, or cannot.
     pub fn shares_up_to(&self, kind: Kind) -> Option<usize> {
-        if self.forced[kind as usize].is_some() || !self.rules.is_empty() {
+        if self.forced[kind as usize].is_some() || !self.rules.is_empty() || self.across {
             return None;
         }
         let most = shared_bytes_max(kind)?;
@@ -237,7 +258,7 @@ impl Selection {
             }
         }
         self.rules_of(kind)
-            .find(|rule| rule.applies(commutative, size, bytes, self.crowded))
+            .find(|rule| rule.applies(commutative, size, bytes, self))
             .map(|rule| (rule.algorithm, rule.reason))
             .expect("the last default of each kind applies to everything")
     }
@@ -291,6 +312,7 @@ impl fmt::Display for Rule {
             max(self.bytes_max).map(Bytes),
         );
         let when = match (self.crowded_only, self.algorithm.commutative_only) {
+            _ if self.across_only => "hosts",
             (false, false) => "",
             (true, false) => "crowded",
             (false, true) => "commutative",
@@ -360,6 +382,9 @@ mod tests {
         assert_eq!(selection.choose(&LONG_ORDERED, 8, 8).name, "dual_root");
         assert_eq!(selection.choose(&LONG, 4, 8).name, "ring");
         assert_eq!(selection.crowded(true).choose(&SHORT, 8, 8).name, "tree");
+        let across = Selection::default().across_hosts(true);
+        assert_eq!(across.choose(&LONG, 8, 8).name, "from_left");
+        assert_eq!(across.shares_up_to(Kind::Allreduce), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! One rank's view of all others.
 
+mod ending;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -8,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use mio::Interest;
 
+use super::mixed::Mixed;
 use super::parcel::{Body, Parcel};
 use super::shm::cells::Area;
 use super::shm::{Shared, SharedConfig};
@@ -33,6 +36,7 @@ enum Links {
     Threads(Threads),
     Sockets(Box<Sockets>),
     Shared(Box<Shared>),
+    Mixed(Box<Mixed>),
 }
 
 /// One rank's links to all ranks of the job, itself included.
@@ -102,6 +106,25 @@ impl Fabric {
         Ok(Self::new(rank, size, epoch, hub, links))
     }
 
+    /// The fabric of a rank that is a process, shares memory with those of its host, and reaches the others
+    /// through sockets. It listens when this returns. Of ranks of its host `sockets.route` is not asked.
+    ///
+    /// # Errors
+    ///
+    /// When the memory was made for other ranks, it cannot listen, or the operating system has no descriptors
+    /// left.
+    pub fn mixed(shared: SharedConfig, sockets: SocketsConfig) -> io::Result<(Self, Waiter)> {
+        let (rank, size, epoch) = (sockets.rank, sockets.size, sockets.epoch);
+        let shared = Shared::new(shared).map_err(io::Error::other)?;
+        let hub = Hub::in_poll(Berth {
+            segment: Arc::clone(shared.segment()),
+            me: shared.me(),
+        })?;
+        let sockets = Sockets::new(sockets, hub.clone())?;
+        let links = Links::Mixed(Box::new(Mixed::new(shared, sockets)));
+        Ok(Self::new(rank, size, epoch, hub, links))
+    }
+
     fn new(rank: Peer, size: u32, epoch: Epoch, hub: Arc<Hub>, links: Links) -> (Self, Waiter) {
         let waiter = Waiter { hub: hub.clone() };
         let fabric = Self {
@@ -149,6 +172,7 @@ impl Fabric {
             Links::Threads(_) => "threads",
             Links::Sockets(sockets) => sockets.route_name(peer),
             Links::Shared(_) => "shm",
+            Links::Mixed(mixed) => mixed.link_name(peer),
         }
     }
 
@@ -157,6 +181,7 @@ impl Fabric {
         match &self.links {
             Links::Threads(_) | Links::Shared(_) => Vec::new(),
             Links::Sockets(sockets) => sockets.addresses(),
+            Links::Mixed(mixed) => mixed.sockets.addresses(),
         }
     }
 
@@ -218,6 +243,7 @@ impl Fabric {
             Links::Threads(threads) => threads.send(to, header, payload, sink),
             Links::Sockets(sockets) => sockets.send(to, header, payload, sink),
             Links::Shared(shared) => shared.send(to, header, payload, sink),
+            Links::Mixed(mixed) => mixed.send(to, header, payload, sink),
         }
     }
 
@@ -228,11 +254,16 @@ impl Fabric {
         let deadline_before = self.next_deadline();
         self.turns = self.turns.wrapping_add(1);
         let asks_now = self.turns % TURNS_PER_POLL == 0;
-        match &self.links {
+        match &mut self.links {
             Links::Threads(_) if !(self.watches_control && asks_now) => {}
             Links::Sockets(sockets) if sockets.is_hot() && !asks_now => {}
             Links::Threads(_) | Links::Sockets(_) => {
                 self.look();
+            }
+            Links::Mixed(mixed) => {
+                if mixed.is_due(now) {
+                    self.look();
+                }
             }
             Links::Shared(_) => self.look_for_control(now),
         }
@@ -257,6 +288,11 @@ impl Fabric {
                 more |= left;
             }
             Links::Shared(shared) => turn.moved |= shared.progress(sink),
+            Links::Mixed(mixed) => {
+                let (moved, left) = mixed.progress(&mut self.events, now, sink);
+                turn.moved |= moved;
+                more |= left;
+            }
         }
         self.events.clear();
         let sooner = match (self.next_deadline(), deadline_before) {
@@ -321,6 +357,7 @@ impl Fabric {
         match &mut self.links {
             Links::Threads(_) | Links::Sockets(_) => true,
             Links::Shared(shared) => shared.rest(),
+            Links::Mixed(mixed) => mixed.shared.rest(),
         }
     }
 
@@ -330,35 +367,40 @@ impl Fabric {
     pub fn step_aside(&mut self, now: Instant) -> bool {
         match &mut self.links {
             Links::Shared(shared) => shared.step_aside(now),
+            Links::Mixed(mixed) => mixed.shared.step_aside(now),
             Links::Threads(_) | Links::Sockets(_) => true,
         }
     }
 
     /// Whether more ranks of this host are awake than there are cores, where that is known.
     pub fn is_crowded(&self) -> Option<bool> {
+        self.memory().map(|shared| shared.segment().is_crowded())
+    }
+
+    /// The links through shared memory, if there are any.
+    fn memory(&self) -> Option<&Shared> {
         match &self.links {
+            Links::Shared(shared) => Some(shared),
+            Links::Mixed(mixed) => Some(&mixed.shared),
             Links::Threads(_) | Links::Sockets(_) => None,
-            Links::Shared(shared) => Some(shared.segment().is_crowded()),
         }
     }
 
     /// Where all ranks of the job meet for collectives, when they share memory.
     pub(crate) fn world_area(&self) -> Option<Area> {
-        match &self.links {
-            Links::Shared(shared) => shared.world_area(),
-            Links::Threads(_) | Links::Sockets(_) => None,
-        }
+        self.memory().and_then(Shared::world_area)
     }
 
     /// Whether this peer may be able to copy long messages straight out of this process's memory: an
     /// announcement then names their address.
     pub fn lends_memory_to(&self, peer: Peer) -> bool {
-        matches!(&self.links, Links::Shared(shared) if peer != self.rank && shared.reaches(peer))
+        let memory = self.memory();
+        peer != self.rank && memory.is_some_and(|shared| shared.reaches(peer))
     }
 
-    /// Whether long messages are copied straight out of their senders' memory.
+    /// Whether long messages between ranks of this host are copied straight out of their senders' memory.
     pub fn pulls(&self) -> bool {
-        matches!(&self.links, Links::Shared(shared) if shared.pulls())
+        self.memory().is_some_and(Shared::pulls)
     }
 
     /// Copies bytes that a peer has announced, from their address in its memory. `false` when that
@@ -366,7 +408,10 @@ impl Fabric {
     pub fn pull(&mut self, from: Peer, address: u64, into: &mut [u8]) -> bool {
         match &mut self.links {
             Links::Shared(shared) => shared.pull(from, address, into),
-            Links::Threads(_) | Links::Sockets(_) => false,
+            Links::Mixed(mixed) if mixed.shared.reaches(from) => {
+                mixed.shared.pull(from, address, into)
+            }
+            Links::Threads(_) | Links::Sockets(_) | Links::Mixed(_) => false,
         }
     }
 
@@ -375,111 +420,25 @@ impl Fabric {
         match &self.links {
             Links::Threads(_) | Links::Shared(_) => None,
             Links::Sockets(sockets) => sockets.next_deadline(),
+            Links::Mixed(mixed) => mixed.sockets.next_deadline(),
         }
     }
 
     /// Answers [`Sink::lookup`]: where `peer` listens, best first. An empty list counts as unreachable.
     pub fn resolve(&mut self, peer: Peer, addresses: Vec<SocketAddr>) {
-        if let Links::Sockets(sockets) = &mut self.links {
-            sockets.resolve(peer, addresses);
-            self.hub.notify();
+        match &mut self.links {
+            Links::Sockets(sockets) => sockets.resolve(peer, addresses),
+            Links::Mixed(mixed) => mixed.sockets.resolve(peer, addresses),
+            Links::Threads(_) | Links::Shared(_) => return,
         }
+        self.hub.notify();
     }
 
     /// Where nothing else tells of the end of a peer's process: looks for processes that have ended. To
     /// be called now and then by a rank that waits for long.
     pub fn look_for_dead(&self) {
-        if let Links::Shared(shared) = &self.links {
+        if let Some(shared) = self.memory() {
             shared.look_for_dead();
-        }
-    }
-
-    /// The launcher says that the process of `peer` has ended. What it sent before is still delivered;
-    /// then [`Sink::lost`] is called, once, unless it was already. Attempts to connect end.
-    pub fn gone(&mut self, peer: Peer, reason: &str) {
-        match &mut self.links {
-            _ if peer == self.rank => {}
-            Links::Threads(threads) => threads.gone(peer, reason),
-            Links::Sockets(sockets) => {
-                sockets.gone(peer, reason);
-                self.hub.notify();
-            }
-            Links::Shared(shared) => {
-                shared.gone(peer, reason);
-                self.hub.notify();
-            }
-        }
-    }
-
-    /// Nothing more will be sent: says so to every peer to which there is a link, behind what was sent
-    /// before. Frames that arrive from now on are discarded, and sends are ignored. Go on with
-    /// [`progress`](Self::progress) until [`drained`](Self::drained).
-    pub fn farewell(&mut self, sink: &mut impl Sink) {
-        self.own.clear();
-        self.own_lost = true;
-        match &mut self.links {
-            Links::Threads(threads) => threads.leave(&Lost::Closed),
-            Links::Sockets(sockets) => sockets.farewell(sink),
-            Links::Shared(shared) => shared.farewell(sink),
-        }
-        self.hub.notify();
-    }
-
-    /// Whether, after [`farewell`](Self::farewell), the operating systems of all peers have everything,
-    /// so that the fabric can be dropped and the process end without loss. Frames for a peer that does
-    /// not listen yet keep this from becoming true; so do frames for one that does not read, when they
-    /// do not fit into the buffers of the operating system.
-    pub fn drained(&self) -> bool {
-        match &self.links {
-            Links::Threads(_) => true,
-            Links::Sockets(sockets) => sockets.drained(),
-            Links::Shared(shared) => shared.drained(),
-        }
-    }
-
-    /// Peers for which something waits that they may never take, because their processes have ended
-    /// without this rank knowing it: to be asked about, and told by [`gone`](Self::gone).
-    pub fn unsettled(&self) -> Vec<Peer> {
-        match &self.links {
-            Links::Threads(_) => Vec::new(),
-            Links::Sockets(sockets) => sockets.unsettled(),
-            Links::Shared(shared) => shared.unsettled(),
-        }
-    }
-
-    /// Peers with the frames sent to and received from each, where frames may be under way without anything
-    /// being seen of it. Where they lie in memory until they are read, a peer is named while something
-    /// still waits to be put there.
-    pub fn traffic(&self) -> Vec<(Peer, u64, u64)> {
-        match &self.links {
-            Links::Threads(_) => Vec::new(),
-            Links::Sockets(sockets) => sockets.traffic(),
-            Links::Shared(shared) => {
-                let unsent = shared.unsettled().into_iter();
-                unsent.map(|peer| (peer, 1, 0)).collect()
-            }
-        }
-    }
-
-    /// Whether frames or parts of frames still wait to be written.
-    pub fn has_unsent(&self) -> bool {
-        match &self.links {
-            Links::Threads(_) => false,
-            Links::Sockets(sockets) => sockets.has_unsent(),
-            Links::Shared(shared) => shared.has_unsent(),
-        }
-    }
-
-    /// Ends all links at once, without a farewell, as the death of this process would: the others see
-    /// [`Lost::Broken`] (with `reason`, between threads). Sends are ignored from now on, and nothing
-    /// more arrives. Dropping a fabric that has not said farewell does the same.
-    pub fn die(&mut self, reason: &str, sink: &mut impl Sink) {
-        self.own.clear();
-        self.own_lost = true;
-        match &mut self.links {
-            Links::Threads(threads) => threads.leave(&Lost::Broken(reason.into())),
-            Links::Sockets(sockets) => sockets.die(sink),
-            Links::Shared(shared) => shared.die(sink),
         }
     }
 }

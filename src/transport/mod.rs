@@ -51,6 +51,7 @@ mod addresses;
 mod fabric;
 mod faulty;
 mod inbox;
+mod mixed;
 mod parcel;
 mod shm;
 mod stream;

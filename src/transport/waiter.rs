@@ -20,20 +20,37 @@
 //! reads `pending` and `woken`. All four are sequentially consistent, so at least one of the two sees
 //! the other: either the sleeper does not go to sleep, or the other wakes it. Only then is there a
 //! system call.
+//!
+//! # Where a rank sleeps
+//!
+//! * With links between threads or sockets alone: in the poll, and `waker` wakes it.
+//! * With shared memory alone: on its parking word there. Others of the host wake it by its word, without
+//!   any descriptor.
+//! * With both ([`Hub::in_poll`]): in the poll, which hears a datagram socket of its own as well. It says so in the parking
+//!   word, so that others of the host know that they have to call (see [`bell`](crate::base::bell)). Threads of
+//!   this process use `waker`. Before it polls it has looked at the doorbell, behind the word; what comes
+//!   later finds the word, and its datagram ends the poll even when it was sent before the poll began. Sockets and
+//!   control source need no word: their readiness waits in the poll. A caller that is killed between taking the word back and
+//!   the call leaves a rank asleep that nobody wakes: it looks by itself every
+//!   [`SHARED_SLEEP_MILLIS_MAX`], in either place.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use mio::{Events, Poll, Registry, Token};
+use mio::net::UnixDatagram;
+use mio::{Events, Interest, Poll, Registry, Token};
 
 use super::shm::Segment;
+use crate::base::bell::Asleep;
 use crate::limits::SHARED_SLEEP_MILLIS_MAX;
 
 /// Tokens: peers are their rank; the rest lies above every possible rank.
 pub(super) const WAKE: Token = Token(usize::MAX);
 pub(super) const CONTROL: Token = Token(usize::MAX - 1);
+/// Far from what sockets listen at, which counts down from the end.
+const CALLED: Token = Token(usize::MAX / 2);
 
 const EVENTS_PER_POLL: usize = 128;
 
@@ -63,6 +80,8 @@ pub(super) struct Hub {
     parked: AtomicBool,
     /// Where this rank sleeps when others reach it through shared memory.
     berth: Option<Berth>,
+    /// What others of the host call, when this rank sleeps in the poll all the same.
+    calls: Option<UnixDatagram>,
 }
 
 /// A rank's place in the memory that it shares with others.
@@ -88,18 +107,28 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Hub {
     pub(super) fn new() -> io::Result<Arc<Self>> {
-        Self::with(None)
+        Self::with(None, None)
     }
 
     /// A hub that sleeps in shared memory.
     pub(super) fn in_berth(berth: Berth) -> io::Result<Arc<Self>> {
-        Self::with(Some(berth))
+        Self::with(Some(berth), None)
     }
 
-    fn with(berth: Option<Berth>) -> io::Result<Arc<Self>> {
+    /// A hub of a rank that others reach through shared memory, but that sleeps in the poll, because it has
+    /// sockets too.
+    pub(super) fn in_poll(berth: Berth) -> io::Result<Arc<Self>> {
+        let calls = berth.segment.hear_calls(berth.me)?;
+        Self::with(Some(berth), Some(calls))
+    }
+
+    fn with(berth: Option<Berth>, mut calls: Option<UnixDatagram>) -> io::Result<Arc<Self>> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = mio::Waker::new(&registry, WAKE)?;
+        if let Some(calls) = &mut calls {
+            registry.register(calls, CALLED, Interest::READABLE)?;
+        }
         Ok(Arc::new(Self {
             poller: Mutex::new(Poller {
                 poll,
@@ -112,6 +141,7 @@ impl Hub {
             woken: AtomicBool::new(false),
             parked: AtomicBool::new(false),
             berth,
+            calls,
         }))
     }
 
@@ -149,7 +179,7 @@ impl Hub {
 
     fn unpark(&self) {
         if self.parked.load(SeqCst) && self.parked.swap(false, SeqCst) {
-            if let Some(berth) = &self.berth {
+            if let (Some(berth), None) = (&self.berth, &self.calls) {
                 berth.segment.rouse(berth.me);
                 return;
             }
@@ -169,6 +199,10 @@ impl Hub {
         let mut found = false;
         let mut queue = lock(&self.events);
         for event in poller.events.iter().filter(|event| event.token() != WAKE) {
+            if event.token() == CALLED {
+                self.forget_calls();
+                continue;
+            }
             found = true;
             queue.push(Event {
                 token: event.token(),
@@ -184,11 +218,25 @@ impl Hub {
         Ok(())
     }
 
+    /// The doorbell says what the calls were about.
+    fn forget_calls(&self) {
+        let mut nothing = [0; 1];
+        while self
+            .calls
+            .as_ref()
+            .is_some_and(|calls| calls.recv(&mut nothing).is_ok())
+        {}
+    }
+
     fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
         let mut poller = lock(&self.poller);
         self.parked.store(true, SeqCst);
         if let Some(berth) = &self.berth {
-            berth.segment.lie_down(berth.me);
+            let place = match self.calls {
+                Some(_) => Asleep::InPoll,
+                None => Asleep::OnWord,
+            };
+            berth.segment.lie_down(berth.me, place);
         }
         let news = self.woken.swap(false, SeqCst) || self.pending.load(SeqCst);
         let result = match &self.berth {
@@ -217,6 +265,9 @@ impl Hub {
         }
         let most = Duration::from_millis(SHARED_SLEEP_MILLIS_MAX);
         let limit = timeout.map_or(most, |timeout| timeout.min(most));
+        if self.calls.is_some() {
+            return self.poll(poller, Some(limit));
+        }
         let begin = Instant::now();
         berth.segment.sleep(berth.me, Some(limit));
         if begin.elapsed() >= limit.min(Duration::from_millis(100)) {

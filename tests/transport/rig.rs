@@ -53,6 +53,8 @@ pub(crate) fn random(seed: u64) -> SmallRng {
 pub(crate) enum Link {
     Threads,
     Shared,
+    /// Shared memory where both ranks are even or both odd, TCP between those.
+    Mixed,
     Unix,
     Tcp,
     FaultyUnix,
@@ -60,17 +62,19 @@ pub(crate) enum Link {
 }
 
 impl Link {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Threads,
         Self::Shared,
+        Self::Mixed,
         Self::Unix,
         Self::Tcp,
         Self::FaultyUnix,
         Self::FaultyTcp,
     ];
     /// What connects processes.
-    pub(crate) const PROCESSES: [Self; 5] = [
+    pub(crate) const PROCESSES: [Self; 6] = [
         Self::Shared,
+        Self::Mixed,
         Self::Unix,
         Self::Tcp,
         Self::FaultyUnix,
@@ -96,7 +100,7 @@ pub(crate) struct Job {
     pub(crate) seed: u64,
     pub(crate) epoch: Epoch,
     /// The memory that the ranks share, if they do.
-    segment: Option<Arc<Segment>>,
+    segments: Vec<Arc<Segment>>,
 }
 
 impl Job {
@@ -111,16 +115,16 @@ impl Job {
             size,
             seed,
             epoch: Epoch(0),
-            segment: (link == Link::Shared).then(|| {
-                let cores = std::thread::available_parallelism().map_or(1, usize::from);
-                let segment = Segment::create(size as usize, cores, std::process::id());
-                Arc::new(segment.expect("memory"))
-            }),
+            segments: match link {
+                Link::Shared => vec![segment(size)],
+                Link::Mixed => vec![segment(size.div_ceil(2)), segment((size / 2).max(1))],
+                _ => Vec::new(),
+            },
         }
     }
 
     pub(crate) fn config(&self, rank: u32) -> SocketsConfig {
-        let route = if self.link.is_tcp() {
+        let route = if self.link.is_tcp() || self.link == Link::Mixed {
             Route::Tcp
         } else {
             Route::Unix
@@ -146,16 +150,22 @@ impl Job {
     }
 
     pub(crate) fn start(&self, rank: u32) -> Node {
-        if let Some(segment) = &self.segment {
-            let (fabric, waiter) = Fabric::shared(SharedConfig {
-                segment: Arc::clone(segment),
+        if !self.segments.is_empty() {
+            let nodes = self.segments.len() as u32;
+            let here = (0..self.size).filter(|peer| peer % nodes == rank % nodes);
+            let shared = SharedConfig {
+                segment: Arc::clone(&self.segments[(rank % nodes) as usize]),
                 epoch: self.epoch,
                 rank: Peer(rank),
                 size: self.size,
-                here: (0..self.size).map(Peer).collect(),
+                here: here.map(Peer).collect(),
                 single_copy: true,
-            })
-            .expect("starts");
+            };
+            let started = match self.link {
+                Link::Mixed => Fabric::mixed(shared, self.config(rank)),
+                _ => Fabric::shared(shared),
+            };
+            let (fabric, waiter) = started.expect("starts");
             return Node::new(fabric, waiter);
         }
         let (fabric, waiter) = Fabric::sockets(self.config(rank)).expect("listens");
@@ -172,6 +182,12 @@ impl Job {
         }
         (0..self.size).map(|rank| self.start(rank)).collect()
     }
+}
+
+fn segment(ranks: u32) -> Arc<Segment> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let segment = Segment::create(ranks as usize, cores, std::process::id());
+    Arc::new(segment.expect("memory"))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -271,12 +271,23 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Makes the memory that all ranks of the job share when they run on this host. Where it cannot be had,
-/// and was not asked for by name, they use Unix sockets instead, and one line says so.
+/// Makes the memory that the ranks of this host share. Where it cannot be had, and was not asked for by
+/// name, they use Unix sockets instead, and one line says so.
 fn share_memory(assignment: &mut Assignment, ranks: usize) -> Result<Option<Segment>, Failure> {
     let asked = assignment.transport == TransportChoice::Shm;
     let here = is_on_one_host(assignment);
-    let wanted = asked || (assignment.transport == TransportChoice::Auto && here);
+    if asked && !here {
+        return Err(Failure {
+            missing: false,
+            message:
+                "ranks of several hosts cannot share one memory; leave out `--transport shm`: \
+                      those of each host share memory by themselves, and others use TCP"
+                    .to_owned(),
+        });
+    }
+    // A rank that is alone on its host has nobody to share it with.
+    let auto = assignment.transport == TransportChoice::Auto && (here || ranks > 1);
+    let wanted = asked || auto;
     if !wanted || assignment.threads.is_some() || ranks == 0 {
         return Ok(None);
     }
@@ -290,7 +301,9 @@ fn share_memory(assignment: &mut Assignment, ranks: usize) -> Result<Option<Segm
         }),
         Err(error) => {
             eprintln!("phalanx: ranks use Unix sockets, because they cannot share memory: {error}");
-            assignment.transport = TransportChoice::Unix;
+            if here {
+                assignment.transport = TransportChoice::Unix;
+            }
             Ok(None)
         }
     }

@@ -64,6 +64,16 @@ pub(crate) fn find(lists: &[std::sync::Arc<[Host]>], files: &[String]) -> Result
     })
 }
 
+/// This machine as so many hosts, each with an equal share of the ranks.
+pub(crate) fn pretended(hosts: u32, ranks: u32) -> Vec<Host> {
+    let share = |at: u32| ranks / hosts + u32::from(at < ranks % hosts);
+    let host = |at| Host {
+        here: true,
+        ..Host::new(format!("{}-{at}", own_name()), share(at))
+    };
+    (0..hosts.min(ranks.max(1))).map(host).collect()
+}
+
 /// The cores of this host that may be used.
 pub(crate) fn cores_here() -> u32 {
     std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1))

@@ -127,7 +127,7 @@ fn assemble_launched(
         nodes: Arc::new(welcome.nodes.clone()),
     };
     let (mut fabric, waiter) = match welcome.shared {
-        Some(number) => shared_fabric(number, &welcome, config)?,
+        Some(number) => memory_fabric(number, &welcome, config)?,
         None => Fabric::sockets(sockets_config(&welcome, config)?)
             .map_err(|error| format!("cannot listen for other ranks: {error}"))?,
     };
@@ -142,24 +142,7 @@ fn assemble_launched(
         addresses,
     });
     report_panics(control.reporter());
-    let route = match welcome.shared {
-        Some(_) if fabric.pulls() => Route {
-            eager_bytes_max: limits::EAGER_SHARED_BYTES_MAX as u64,
-            pull: true,
-        },
-        _ => Route {
-            eager_bytes_max: limits::EAGER_BYTES_MAX as u64,
-            pull: false,
-        },
-    };
-    let mut engine = Engine::new(engine_config(&identity, Epoch(welcome.epoch), route));
-    engine.set_route(
-        identity.me,
-        Route {
-            pull: true,
-            ..route
-        },
-    );
+    let engine = engine(&identity, &welcome, fabric.pulls());
     let state = State::new(identity.me, identity.size, engine, Exposures::new(1).of(0));
     let record = Record::open(&welcome);
     let runtime = assemble(config, fabric, waiter, state, Some(control), identity);
@@ -260,7 +243,8 @@ fn check_welcome(welcome: &Welcome) -> Result<(), String> {
     }
 }
 
-fn shared_fabric(
+/// Where the ranks of this host share memory: alone, or beside sockets to those of other hosts.
+fn memory_fabric(
     number: RawFd,
     welcome: &Welcome,
     config: &Config,
@@ -275,15 +259,23 @@ fn shared_fabric(
     let here = ranks
         .filter(|(_, node)| **node == mine)
         .map(|(rank, _)| rank);
-    Fabric::shared(SharedConfig {
+    let shared = SharedConfig {
         segment: Arc::new(segment),
         epoch: Epoch(welcome.epoch),
         rank: Peer(welcome.rank),
         size: welcome.size,
         here: here.collect(),
         single_copy,
-    })
-    .map_err(|error| failed(error.to_string()))
+    };
+    if node_of.iter().all(|node| *node == mine) {
+        return Fabric::shared(shared).map_err(|error| failed(error.to_string()));
+    }
+    let sockets = SocketsConfig {
+        route: Box::new(|_| crate::transport::Route::Tcp),
+        ..sockets_config(welcome, config)?
+    };
+    Fabric::mixed(shared, sockets)
+        .map_err(|error| format!("cannot reach the ranks of this and other hosts: {error}"))
 }
 
 /// Where to listen for TCP: nowhere near another host when the job has only one.
@@ -324,6 +316,35 @@ fn sockets_config(welcome: &Welcome, config: &Config) -> Result<SocketsConfig, S
         start_limit: None,
         faults: None,
     })
+}
+
+/// The engine, which is told how each peer is reached.
+fn engine(identity: &Identity, welcome: &Welcome, pulls: bool) -> Engine {
+    let far = Route {
+        eager_bytes_max: limits::EAGER_BYTES_MAX as u64,
+        pull: false,
+    };
+    let near = match welcome.shared {
+        Some(_) if pulls => Route {
+            eager_bytes_max: limits::EAGER_SHARED_BYTES_MAX as u64,
+            pull: true,
+        },
+        _ => far,
+    };
+    let node_of = &welcome.nodes.node_of;
+    let mine = node_of[identity.me.index()];
+    let one_host = node_of.iter().all(|node| *node == mine);
+    let most = if one_host { near } else { far };
+    let mut engine = Engine::new(engine_config(identity, Epoch(welcome.epoch), most));
+    if near != most {
+        let ranks = (0..).map(Peer).zip(node_of);
+        for (peer, _) in ranks.filter(|(_, node)| **node == mine) {
+            engine.set_route(peer, near);
+        }
+    }
+    let own = Route { pull: true, ..near };
+    engine.set_route(identity.me, own);
+    engine
 }
 
 fn engine_config(identity: &Identity, epoch: Epoch, route: Route) -> EngineConfig {

@@ -3,6 +3,7 @@
 
 pub(super) mod circulant;
 pub(super) mod dual_root;
+pub(super) mod from_left;
 pub(super) mod recursive_doubling;
 pub(super) mod ring;
 pub(super) mod tree;

@@ -76,6 +76,11 @@ static BCAST: &[Rule] = &[
 
 static REDUCE: &[Rule] = &[
     Rule::new(
+        &reduce::from_left::ALGORITHM,
+        "the same bits as on one host",
+    )
+    .across_hosts(),
+    Rule::new(
         &reduce::reduce_scatter_gather::ALGORITHM,
         "shares bytes and arithmetic",
     )
@@ -92,6 +97,11 @@ static REDUCE: &[Rule] = &[
 // Doubling or circulant: they meet at about 100 KiB on TCP, at 12 to 45 KiB in shared memory. Rings take
 // 2(p-1) rounds, so never with more than a few ranks.
 static ALLREDUCE: &[Rule] = &[
+    Rule::new(
+        &allreduce::from_left::ALGORITHM,
+        "the same bits as on one host",
+    )
+    .across_hosts(),
     Rule::new(&allreduce::tree::ALGORITHM, "fewest messages and sleeps")
         .ranks(4, ANY)
         .up_to(32 * KIB)

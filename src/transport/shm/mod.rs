@@ -13,6 +13,8 @@
 //!   their rings once more, then lies down, then looks at the doorbell; a sender rings, then looks at the
 //!   parking word. Both have a sequentially consistent fence between the two (`tests/shm_model.rs`
 //!   tries all interleavings).
+//! * A rank that has sockets too sleeps in its poll: it says so in its parking word, and is then woken by a
+//!   datagram ([`calls`]) instead of the futex.
 //! * Long messages are not written to a ring at all: the receiver copies them out of the sender's memory,
 //!   where the kernel lets it. That is tried once for each pair, with a token whose value is known.
 //!
@@ -23,6 +25,7 @@
 //! then count it as lost. A rank may be a child of another program that the daemon has started: each
 //! rank holds a lock that ends with its process, and who waits for long looks at those of the others.
 
+mod calls;
 pub(super) mod cells;
 mod link;
 mod segment;

@@ -1,7 +1,7 @@
 //! The one piece of memory that all ranks of a host share, and what lies where in it.
 //!
 //! ```text
-//! page 0           magic, version, ranks, bytes of a ring, cores, process of the daemon; who is awake
+//! page 0           magic, version, ranks, bytes of a ring, cores, process of the daemon, name; who is awake
 //! berths           for each rank: parking word, state, process, token, doorbell
 //! rings            for each receiver, for each sender: a ring; untouched ones cost no memory
 //! areas            for collectives: see `cells`
@@ -15,15 +15,18 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::time::Duration;
 
+use mio::net::UnixDatagram;
+
+use super::calls::{Calls, NAME_BYTES};
 use super::cells;
-use crate::base::bell::{self, PARKED};
+use crate::base::bell::{self, Asleep, PARKED};
 use crate::base::ring::{Place, RING_HEADER_BYTES};
 use crate::base::words::{LINE_BYTES, RawMemory, Words};
 use crate::limits::{LOCAL_RANKS_MAX, NODE_AREAS};
 use crate::sys::shared_memory::{SharedMemory, sleep_on, wake};
 
 const MAGIC: u32 = 0x5048_4c58;
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const PAGE_BYTES: usize = 4096;
 
 const AT_MAGIC: usize = 0;
@@ -32,6 +35,8 @@ const AT_RANKS: usize = 8;
 const AT_RING_BYTES: usize = 12;
 const AT_CORES: usize = 16;
 const AT_DAEMON: usize = 20;
+/// Where ranks that sleep in their polls are called.
+const AT_NAME: usize = 32;
 const AT_AWAKE: usize = 1024;
 
 /// Within a berth.
@@ -74,6 +79,7 @@ pub struct Segment {
     memory: SharedMemory,
     ranks: usize,
     ring_bytes: usize,
+    calls: Calls,
 }
 
 /// Bytes of a ring that short messages go round in.
@@ -143,11 +149,15 @@ impl Segment {
         ] {
             memory.store(at, value, Relaxed);
         }
+        let mut name = [0; NAME_BYTES];
+        getrandom::fill(&mut name).map_err(|error| io::Error::other(error.to_string()))?;
+        memory.write(AT_NAME, &name);
         memory.store(AT_MAGIC, MAGIC, Release);
         Ok(Self {
             memory,
             ranks,
             ring_bytes: ring_bytes(ranks),
+            calls: Calls::new(name),
         })
     }
 
@@ -173,10 +183,13 @@ impl Segment {
         if !fits {
             return Err(wrong("its size does not fit"));
         }
+        let mut name = [0; NAME_BYTES];
+        memory.read(AT_NAME, &mut name);
         Ok(Self {
             memory,
             ranks,
             ring_bytes: bytes,
+            calls: Calls::new(name),
         })
     }
 
@@ -379,9 +392,21 @@ impl Segment {
     /// Something was written for `to`, or room made: it must not sleep over it.
     pub(super) fn notify(&self, to: usize, from: usize) {
         let (bell, park) = (self.bell_at(to, from), self.park_at(to));
-        if bell::notify(&self.memory, bell, bit(from), park) {
-            wake(self.memory.word(park));
+        if let Some(place) = bell::notify(&self.memory, bell, bit(from), park) {
+            self.wake(to, place);
         }
+    }
+
+    fn wake(&self, rank: usize, place: Asleep) {
+        match place {
+            Asleep::OnWord => wake(self.memory.word(self.park_at(rank))),
+            Asleep::InPoll => self.calls.call(rank),
+        }
+    }
+
+    /// What becomes readable when this rank is called while it sleeps in its poll.
+    pub(in crate::transport) fn hear_calls(&self, me: usize) -> io::Result<UnixDatagram> {
+        self.calls.hear(me)
     }
 
     /// Takes back what [`ring_bell`](Self::ring_bell) said; look at the ring again afterwards.
@@ -406,16 +431,15 @@ impl Segment {
 
     /// Wakes a rank if it sleeps. What it is to find must have been written, and a fence passed.
     pub(in crate::transport) fn rouse(&self, rank: usize) {
-        let park = self.park_at(rank);
-        if bell::rouse(&self.memory, park) {
-            wake(self.memory.word(park));
+        if let Some(place) = bell::rouse(&self.memory, self.park_at(rank)) {
+            self.wake(rank, place);
         }
     }
 
-    /// Says that this rank is about to sleep; then look once more for news.
-    pub(in crate::transport) fn lie_down(&self, me: usize) {
+    /// Says that this rank is about to sleep, and where; then look once more for news.
+    pub(in crate::transport) fn lie_down(&self, me: usize, place: Asleep) {
         self.set_awake(me, false);
-        bell::lie_down(&self.memory, self.park_at(me));
+        bell::lie_down(&self.memory, self.park_at(me), place);
     }
 
     /// Sleeps until roused, if nobody has roused it since it lay down.
