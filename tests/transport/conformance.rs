@@ -268,19 +268,21 @@ fn a_frame_waits_for_a_peer_that_does_not_listen_yet() {
 
 #[test]
 fn a_withdrawn_loan_is_replaced_by_zeros() {
+    // More than twice what shared memory holds.
+    const LENGTH: usize = 5_000_000;
     let _watchdog = watchdog("withdrawn");
     for link in Link::PROCESSES {
         let mut nodes = Job::new(link, 2, seed("withdrawn")).start_all();
-        nodes[0].lend(1, 1, pattern(0, 1, 300_000));
+        nodes[0].lend(1, 1, pattern(0, 1, LENGTH));
         nodes[0].sink.lent.clear();
         nodes[0].send(1, 2, b"next");
         drive(&mut nodes, |nodes| nodes[1].sink.arrived.len() == 2);
         // Shared memory needs no connection: a part of it was written before.
-        let written = if link == Link::Shared { 100_000 } else { 0 };
+        let written = if link == Link::Shared { LENGTH / 2 } else { 0 };
         let zeros = &nodes[1].sink.arrived[0].bytes[written..];
         assert!(zeros.iter().all(|byte| *byte == 0), "{link:?}");
-        assert_eq!(nodes[1].sink.arrived[0].bytes.len(), 300_000);
+        assert_eq!(nodes[1].sink.arrived[0].bytes.len(), LENGTH);
         assert_eq!(nodes[1].sink.arrived[1].bytes, b"next");
-        assert_eq!(nodes[0].sink.given_back[&1], 300_000);
+        assert_eq!(nodes[0].sink.given_back[&1], LENGTH as u64);
     }
 }

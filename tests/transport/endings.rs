@@ -103,7 +103,7 @@ fn a_farewell_delivers_everything_to_a_late_reader() {
         let mut writer = nodes.pop().expect("two");
         // What the other side has sent and nobody reads must not destroy anything.
         reader.send(0, 1, &pattern(1, 1, 30_000));
-        let count = 60;
+        let count = 50;
         for tag in 0..count {
             writer.send(1, tag, &pattern(0, tag, 1000));
         }
