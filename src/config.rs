@@ -31,6 +31,10 @@ pub struct Config {
     /// `PHALANX_PORTS`: TCP ports that a rank may listen at, `LOW-HIGH`. Each rank takes one for each of
     /// its addresses. Default: whichever the operating system chooses.
     pub ports: Option<(u16, u16)>,
+    /// `PHALANX_CHECK`: strict mode; 0 or 1. Every send waits for its receiver, so that a program which
+    /// only works because messages are buffered is found out, and receives from any source that could
+    /// have taken messages of several ranks are named. Default: 0.
+    pub check: bool,
 }
 
 impl Config {
@@ -84,6 +88,11 @@ impl Config {
                     return Err(format!("PHALANX_SINGLE_COPY={other} is neither 0 nor 1"));
                 }
             },
+            check: match number("PHALANX_CHECK")? {
+                None | Some(0) => false,
+                Some(1) => true,
+                Some(other) => return Err(format!("PHALANX_CHECK={other} is neither 0 nor 1")),
+            },
             timeout,
             algorithms: lookup("PHALANX_ALGORITHMS").unwrap_or_default(),
             threads,
@@ -134,6 +143,7 @@ mod tests {
             ("PHALANX_TIMEOUT", "-1"),
             ("PHALANX_THREADS", "0"),
             ("PHALANX_YIELDS", "many"),
+            ("PHALANX_CHECK", "yes"),
             ("PHALANX_PORTS", "9-8"),
             ("PHALANX_PORTS", "0-8"),
         ] {

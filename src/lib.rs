@@ -32,6 +32,8 @@
 //! ```
 
 #[doc(hidden)]
+pub mod audit;
+#[doc(hidden)]
 pub mod base;
 mod comm;
 pub mod config;

@@ -41,6 +41,11 @@ pub const CONTROL_LOOK_MILLIS: u64 = 1_000;
 /// So often a rank that has shared memory and sockets asks the operating system about the sockets while it is awake.
 pub const MIXED_LOOK_MICROS: u64 = 10;
 
+/// Calls of collectives that a rank repeats in the account that it gives when it ends.
+pub const ACCOUNT_CALLS_MAX: usize = 32;
+/// Groups of messages that it never received which such an account lists.
+pub const ACCOUNT_UNMATCHED_MAX: usize = 16;
+
 /// Unexpected payload that a rank holds at most, for all its peers together.
 pub const UNEXPECTED_BYTES_MAX: usize = 64 * 1024 * 1024;
 

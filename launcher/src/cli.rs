@@ -128,6 +128,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) stall_timeout: Option<std::time::Duration>,
 
+    /// Check strictly: every send waits for its receiver, messages that nobody receives are errors (exit
+    /// code 73), and receives from any source that several messages fit are named
+    #[arg(long)]
+    pub(crate) check: bool,
+
     #[command(flatten)]
     pub(crate) hosts: HostArgs,
 

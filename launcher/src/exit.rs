@@ -12,8 +12,6 @@ pub(crate) const MISMATCH: u8 = 73;
 pub(crate) const TIMEOUT: u8 = 75;
 /// Bytes that make no sense, or another version of the protocol.
 pub(crate) const WIRE: u8 = 76;
-/// A peer could not prove that it belongs to the job.
-pub(crate) const AUTHENTICATION: u8 = 77;
 /// The reader of our standard output has gone, as for a program that `SIGPIPE` ended.
 pub(crate) const OUTPUT_CLOSED: u8 = 141;
 /// A rank left with exit code 0 though it had not finalized.
@@ -37,8 +35,30 @@ Exit codes:
   2        the command line is wrong
   71       the job could not be started (no such program, the build failed, limits)
   72       a host or its daemon was lost
-  73       collectives that do not match, or a deadlock
+  73       collectives that do not match, a deadlock, a rank that leaves while others wait for it;
+           with --check also messages that nobody received
   75       a time limit ran out
   76       messages that make no sense, or another version of the library
   77       a process could not prove that it belongs to the job
   141      the reader of our standard output has gone";
+
+#[cfg(test)]
+mod tests {
+    use phalanx::wire::control::FailureClass as Class;
+
+    #[test]
+    fn the_library_keeps_to_the_table() {
+        let classes = [
+            (Class::Mismatch, super::MISMATCH),
+            (Class::Deserted { rank: 0 }, super::MISMATCH),
+            (Class::Timeout, super::TIMEOUT),
+            (Class::Wire, super::WIRE),
+            (Class::Authentication, 77),
+        ];
+        for (class, code) in classes {
+            assert_eq!(class.exit_code(), Some(code), "{class:?}");
+            let line = format!("\n  {code}  ");
+            assert!(super::TABLE.contains(&line), "{code} is not in the table");
+        }
+    }
+}

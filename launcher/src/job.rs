@@ -68,6 +68,7 @@ pub(crate) struct Plan {
     pub(crate) tag_output: Option<Tag>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) stall_timeout: Option<Duration>,
+    pub(crate) check: bool,
 }
 
 /// Whether the map is shown, and whether that is all.
@@ -149,6 +150,7 @@ impl Plan {
         for (name, value) in [
             ("PHALANX_INTERFACE", args.interface),
             ("PHALANX_PORTS", ports),
+            ("PHALANX_CHECK", args.check.then(|| "1".to_owned())),
         ] {
             environment.extend(value.map(|value| (name.to_owned(), value)));
         }
@@ -184,6 +186,7 @@ impl Plan {
             tag_output: args.tag_output,
             timeout: args.timeout,
             stall_timeout: args.stall_timeout,
+            check: args.check,
         })
     }
 

@@ -89,6 +89,7 @@ impl Launcher {
             threads: plan.threads.is_some(),
             timeout: plan.timeout,
             stall_timeout: plan.stall_timeout,
+            check: plan.check,
         };
         Ok(Self {
             job: Job::new(setup, Duration::ZERO),

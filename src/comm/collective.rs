@@ -62,6 +62,7 @@ impl Communicator {
         call: &Call,
         operation: &Operation<'_>,
         combination: Option<Combination>,
+        nonblocking: bool,
     ) -> Prepared {
         let inner = &self.inner;
         let sequence = inner.sequence.fetch_add(1, Ordering::Relaxed);
@@ -84,6 +85,7 @@ impl Communicator {
         let facts = agreed(operation);
         let described = CollectiveCall {
             operation: call.operation,
+            nonblocking,
             element: facts.count.map(|_| std::any::type_name::<T>()),
             count: facts.count,
             operator,
@@ -147,7 +149,7 @@ impl Communicator {
             schedule,
             setting,
             scratch,
-        } = self.prepare::<T>(call, operation, combination);
+        } = self.prepare::<T>(call, operation, combination, false);
         let input = input.map(bytemuck::cast_slice);
         let output = output.map(bytemuck::cast_slice_mut);
         let runtime = &self.inner.runtime;
@@ -174,6 +176,7 @@ impl Communicator {
             facts.counts,
             hash(call.operator.unwrap_or_default()),
             hash(call.algorithm),
+            u64::from(call.nonblocking),
         ];
         xxhash_rust::xxh3::xxh3_64(bytemuck::cast_slice(&numbers))
     }

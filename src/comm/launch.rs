@@ -1,16 +1,16 @@
 //! How a program becomes ranked.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::Communicator;
+use super::{Call, Communicator};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::Runtime;
 use crate::runtime::join::{self, panic_message};
+use crate::runtime::{Ledger, Runtime};
 use crate::schedule::Selection;
-use crate::wire::control::{CONTROL_FD_VARIABLE, FromRank};
+use crate::wire::control::{CONTROL_FD_VARIABLE, FailureClass, FromRank};
 
 /// Makes this process a rank of the job that it was started for: by `phalanx run`, by a process manager
 /// that speaks PMI (`srun --mpi=pmi2`, `mpiexec`), or with an environment that says where ranks meet (see
@@ -48,7 +48,7 @@ pub fn init() -> Result<Communicator> {
 ///
 /// An error of a rank is reported to the launcher, which prints the first one with the rank's name, or
 /// printed here when there is no launcher; the exit code is then 1, or 71 when
-/// the job could not be joined.
+/// the job could not be joined, or 73 when collectives did not match, and so on as for `phalanx run`.
 ///
 /// # Examples
 ///
@@ -72,9 +72,9 @@ where
     match run_ranks(program) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Ended::Reported) => ExitCode::FAILURE,
-        Err(Ended::Unreported(message)) => {
+        Err(Ended::Unreported(message, class)) => {
             eprintln!("Error: {message}");
-            ExitCode::FAILURE
+            class.exit_code().map_or(ExitCode::FAILURE, ExitCode::from)
         }
         Err(Ended::Start(message)) => {
             eprintln!("Error: {message}");
@@ -91,14 +91,14 @@ enum Ended {
     /// The launcher knows, and will say it.
     Reported,
     /// Nobody else will say this.
-    Unreported(String),
+    Unreported(String, FailureClass),
     /// It could not become a rank, for this reason.
     Start(String),
 }
 
 impl From<String> for Ended {
     fn from(message: String) -> Self {
-        Self::Unreported(message)
+        Self::Unreported(message, FailureClass::Program)
     }
 }
 
@@ -111,22 +111,21 @@ where
     let config = Config::from_environment()?;
     let launched = std::env::var_os(CONTROL_FD_VARIABLE).is_some();
     if let Some(n) = config.threads.filter(|_| !launched) {
-        let ended = on_threads(n, &config, &program);
-        return ended
-            .map(|_| ())
-            .map_err(|(rank, error)| format!("rank {rank}: {error}").into());
+        return run_threads(n, &config, &program);
     }
     let world = init().map_err(|error| Ended::Start(error.to_string()))?;
     let runtime = Arc::clone(&world.inner.runtime);
     let last = world.clone();
     let ended = program(world).map_err(|error| error.to_string());
-    let Err(message) = ended.and_then(|()| last.finalize().map_err(|error| error.to_string()))
-    else {
+    let call = Call::new("finalize", Location::caller());
+    let finalize = |()| last.leave(call, false).map_err(|error| error.to_string());
+    let Err(message) = ended.and_then(finalize) else {
         return Ok(());
     };
     let message = message.replace('\n', " ");
     let Some(reporter) = runtime.reporter() else {
-        return Err(message.into());
+        let class = runtime.failure_class(&message);
+        return Err(Ended::Unreported(message, class));
     };
     let class = runtime.failure_class(&message);
     reporter.say(&FromRank::Failed { message, class });
@@ -135,13 +134,49 @@ where
     Err(Ended::Reported)
 }
 
+/// An error of a rank, with its class.
+struct Classed(String, FailureClass);
+
+impl From<Error> for Classed {
+    fn from(error: Error) -> Self {
+        let class = match error.kind() {
+            ErrorKind::Mismatch { .. } => FailureClass::Mismatch,
+            _ => FailureClass::Program,
+        };
+        Self(error.to_string(), class)
+    }
+}
+
+fn run_threads<E: From<Error> + std::fmt::Display>(
+    n: usize,
+    config: &Config,
+    program: &(impl Fn(Communicator) -> std::result::Result<(), E> + Send + Sync),
+) -> std::result::Result<(), Ended> {
+    let classed = |world: Communicator| {
+        let runtime = Arc::downgrade(&world.inner.runtime);
+        program(world).map_err(|error| {
+            let message = error.to_string();
+            let class = runtime.upgrade().map(|it| it.failure_class(&message));
+            Classed(message, class.unwrap_or(FailureClass::Program))
+        })
+    };
+    let ended = on_threads(n, config, &classed);
+    ended
+        .map(|_| ())
+        .map_err(|(rank, Classed(message, class))| {
+            Ended::Unreported(format!("rank {rank}: {message}"), class)
+        })
+}
+
 /// Runs `program` as `n` ranks that are threads of this process, and gives their results in the order of
 /// the ranks: for tests, for debugging, and for programs that are ranked only in part.
 ///
 /// # Errors
 ///
 /// The error of the rank that failed first; a panic of a rank is an error that holds its message, and
-/// ends what the other ranks wait for.
+/// ends what the other ranks wait for. [`ErrorKind::Mismatch`] also when all ranks have succeeded but turn
+/// out to have called different collectives. Messages that nobody has received are named on the standard
+/// error stream.
 ///
 /// # Examples
 ///
@@ -171,7 +206,8 @@ fn on_threads<R: Send, E: From<Error> + Send>(
         return Err(start("0 ranks: there must be at least one".into()));
     }
     let selection = selection(config, "threads").map_err(|error| (0, error.into()))?;
-    let runtimes = join::threads(n, config).map_err(start)?;
+    let ledger = Ledger::default();
+    let runtimes = join::threads(n, config, &ledger).map_err(start)?;
     let (ended, endings) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         for (rank, runtime) in runtimes.into_iter().enumerate() {
@@ -198,6 +234,18 @@ fn on_threads<R: Send, E: From<Error> + Send>(
             Ok(value) => values[rank] = Some(value),
             Err(error) => return Err((rank, error)),
         }
+    }
+    if let Some((rank, reason)) = ledger.contradiction() {
+        let error = Error::new(ErrorKind::Mismatch { reason }, "finalize");
+        return Err((rank as usize, error.into()));
+    }
+    let warnings = ledger.warnings();
+    for line in &warnings {
+        eprintln!("phalanx: warning: {line}");
+    }
+    if let (true, Some(reason)) = (config.check, warnings.into_iter().next()) {
+        let error = Error::new(ErrorKind::Mismatch { reason }, "finalize");
+        return Err((0, error.into()));
     }
     Ok(values.into_iter().flatten().collect())
 }

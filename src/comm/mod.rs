@@ -305,10 +305,13 @@ impl Communicator {
     #[doc(alias = "MPI_Finalize")]
     #[track_caller]
     pub fn finalize(self) -> Result<()> {
-        let call = Call::new("finalize", Location::caller());
+        self.leave(Call::new("finalize", Location::caller()), true)
+    }
+
+    fn leave(self, call: Call, called: bool) -> Result<()> {
         self.inner
             .runtime
-            .finalize(self.errand(&call))
+            .finalize(self.errand(&call), called)
             .map_err(|fault| self.error(&call, fault, ""))
     }
 

@@ -388,7 +388,7 @@ impl Communicator {
             schedule,
             setting,
             scratch,
-        } = self.prepare::<T>(&call, operation, combination);
+        } = self.prepare::<T>(&call, operation, combination, true);
         let [input, output] = [input, output]
             .map(|elements| elements.map(|it| Box::new(it) as Box<dyn OwnedElements>));
         let runtime = &self.inner.runtime;

@@ -28,6 +28,8 @@ impl Engine {
         let posted = self.find_posted(header.context, from, header.tag);
         if header.context.is_collective() {
             self.collective_frame(from, header, posted.is_none());
+        } else {
+            self.peer_mut(from).messages[1] += 1;
         }
         let Some(id) = posted else {
             let complete = header.length == 0;
@@ -83,6 +85,8 @@ impl Engine {
         let posted = self.find_posted(header.context, from, header.tag);
         if header.context.is_collective() {
             self.collective_frame(from, header, posted.is_none());
+        } else {
+            self.peer_mut(from).messages[1] += 1;
         }
         if let Some(id) = posted {
             self.unpost(id);

@@ -260,7 +260,9 @@ impl Engine {
     pub(crate) fn start_send(&mut self, outgoing: Outgoing) -> SendStart {
         let eager = self.is_eager(&outgoing);
         let collective = outgoing.context.is_collective();
-        let queue = !collective && !self.peer_mut(outgoing.to).held.is_empty();
+        let peer = self.peer_mut(outgoing.to);
+        peer.messages[0] += u64::from(!collective);
+        let queue = !collective && !peer.held.is_empty();
         let leave = if queue {
             Leave::Held
         } else {

@@ -8,6 +8,8 @@ use super::{Route, SendId};
 pub(crate) struct PeerState {
     pub(crate) route: Route,
     pub(crate) gone: bool,
+    /// Messages of the program to it, and announced or sent by it.
+    pub(crate) messages: [u64; 2],
 
     /// As a sender: bytes that may still be sent to it unasked.
     pub(crate) credit: u64,
@@ -37,6 +39,7 @@ impl PeerState {
         Self {
             route,
             gone: false,
+            messages: [0; 2],
             credit: window,
             envelopes: 0,
             held: VecDeque::new(),

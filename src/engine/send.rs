@@ -54,6 +54,8 @@ impl Engine {
         let outgoing = send.outgoing;
         match send.phase {
             SendPhase::Held => {
+                self.peer_mut(outgoing.to).messages[0] -=
+                    u64::from(!outgoing.context.is_collective());
                 self.trim_held(outgoing.to);
                 None
             }

@@ -1,7 +1,7 @@
 //! What requests still wait for another rank to do, for reports on ranks that wait for long.
 
-use super::{Engine, Pattern, RecvId, RecvPhase, SendId, SendPhase};
-use crate::base::ids::Peer;
+use super::{Engine, Envelope, Pattern, RecvId, RecvPhase, SendId, SendPhase, UnexpectedKind};
+use crate::base::ids::{Context, Peer};
 
 impl Engine {
     /// What a receive accepts, while nothing has matched it.
@@ -25,5 +25,36 @@ impl Engine {
         receivers.sort_unstable();
         receivers.dedup();
         Some(receivers)
+    }
+}
+
+impl Engine {
+    /// Messages of the program that nobody has received, in order of arrival.
+    pub fn leftovers(&self) -> Vec<(Context, Envelope)> {
+        let nodes = self.unexpected.in_order().into_iter();
+        nodes
+            .filter_map(|node| self.unexpected.get(node))
+            .filter(|entry| {
+                let taken = matches!(
+                    entry.kind,
+                    UnexpectedKind::Staged {
+                        claimed: Some(_),
+                        ..
+                    }
+                );
+                !taken && !entry.context.is_collective()
+            })
+            .map(|entry| (entry.context, entry.envelope))
+            .collect()
+    }
+
+    /// Messages of the program to and from each peer, however far they have come.
+    pub fn messages(&self) -> Vec<(Peer, u64, u64)> {
+        let peers = (0..).zip(&self.peers);
+        peers
+            .filter_map(|(rank, peer)| peer.as_ref().map(|peer| (Peer(rank), peer.messages)))
+            .map(|(peer, [sent, arrived])| (peer, sent, arrived))
+            .filter(|(_, sent, arrived)| sent + arrived > 0)
+            .collect()
     }
 }

@@ -57,6 +57,17 @@
 //! [`Mismatch`], which names both calls, at the first message that shows it; the launcher leaves with code 73.
 //! A rank that calls no collective at all is found as below.
 //!
+//! A program may be wrong and yet run to its end. So every rank, when it finalizes, gives an account of the
+//! collectives that it has begun, and the launcher compares: another number of them, or another call among the
+//! last 32, ends the job with code 73 and names both calls. A rank that finalizes while another still waits for
+//! it ends the job with 73 too. Messages that nobody has received, and nonblocking operations that nobody has
+//! waited for, are one line of warning each. Ranks that are threads are compared in the same way:
+//! [`threads`](crate::threads) returns [`Mismatch`].
+//!
+//! With `phalanx run --check` (or `PHALANX_CHECK=1`) these warnings are errors, with code 73; every send waits for
+//! its receiver, so that a program which needs messages to be buffered is stuck, and named; and receives from any
+//! source for which messages of several ranks were waiting are noted.
+//!
 //! # Ranks that wait for each other
 //!
 //! A rank that has been blocked for a second tells the launcher, which asks all ranks what they wait for. If some

@@ -7,6 +7,7 @@ use super::progress::Core;
 use super::state::{CollectiveKey, Fault};
 use super::vigil::{Subject, Vigil};
 use super::{Borrowed, Errand, Reach, Runtime};
+use crate::base::ids::Context;
 use crate::pod::OwnedElements;
 use crate::schedule::Schedule;
 
@@ -28,7 +29,7 @@ impl Runtime {
             buffers: vec![],
         };
         let key = self.station.act(|core| {
-            core.check_open(setting.context, Reach::All)?;
+            core.check_collective(setting.context)?;
             let buffers = &mut core.state.buffers;
             // SAFETY: `guard` takes the entries out before this function returns or unwinds.
             let input = input.map(|bytes| unsafe { buffers.lend(bytes) });
@@ -52,7 +53,7 @@ impl Runtime {
         output: Option<Box<dyn OwnedElements>>,
     ) -> Result<CollectiveKey, Fault> {
         self.station.act(|core| {
-            core.check_open(setting.context, Reach::All)?;
+            core.check_collective(setting.context)?;
             let buffers = &mut core.state.buffers;
             let [input, output] =
                 [input, output].map(|it| it.map(|elements| buffers.own(elements)));
@@ -122,6 +123,15 @@ impl Runtime {
 }
 
 impl Core {
+    /// Whether a collective can begin; if not, this rank may be out of step with the others.
+    fn check_collective(&mut self, context: Context) -> Result<(), Fault> {
+        let checked = self.check_open(context, Reach::All);
+        if checked.is_err() {
+            self.state.disputes.spoiled.insert(context);
+        }
+        checked
+    }
+
     fn collective_result(&self, key: CollectiveKey) -> Option<Result<(), Fault>> {
         self.collective_outcome(key).or_else(|| self.failed())
     }

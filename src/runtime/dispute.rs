@@ -5,7 +5,7 @@
 //! from the last ones that it completed. Each fails its collective when it has the other's words, or when
 //! none come for a while: the other may be computing.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ use crate::wire::header::{Header, Kind};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CollectiveCall {
     pub(crate) operation: &'static str,
+    /// Blocking and nonblocking calls do not match each other, as in MPI.
+    pub(crate) nonblocking: bool,
     pub(crate) element: Option<&'static str>,
     pub(crate) count: Option<usize>,
     pub(crate) operator: Option<&'static str>,
@@ -70,7 +72,9 @@ pub(crate) fn describe_mismatch(
 #[derive(Debug, Default)]
 pub(crate) struct Disputes {
     /// The last collectives that this rank began.
-    past: VecDeque<(Context, u64, CollectiveCall)>,
+    past: VecDeque<Past>,
+    /// Communicators on which a collective of this rank has failed or was given up: it may be out of step.
+    pub(crate) spoiled: HashSet<Context>,
     /// To whom this rank's call was told already.
     told: Vec<(Context, u64, Peer)>,
     /// Collectives that wait for the other side's words.
@@ -78,6 +82,9 @@ pub(crate) struct Disputes {
     /// Words that have arrived in full.
     pub(crate) arrived: Vec<(Peer, Header, Vec<u8>)>,
 }
+
+/// A collective that this rank began: its communicator, number and signature, and the call.
+pub(crate) type Past = (Context, u64, u64, CollectiveCall);
 
 #[derive(Debug)]
 struct Open {
@@ -88,11 +95,16 @@ struct Open {
 }
 
 impl Disputes {
-    pub(crate) fn remember(&mut self, context: Context, sequence: u64, call: CollectiveCall) {
+    pub(crate) fn remember(&mut self, past: Past) {
         if self.past.len() == DISPUTES_REMEMBERED {
             self.past.pop_front();
         }
-        self.past.push_back((context, sequence, call));
+        self.past.push_back(past);
+    }
+
+    /// The last collectives that this rank began, in order.
+    pub(crate) fn past(&self) -> impl DoubleEndedIterator<Item = &Past> + ExactSizeIterator {
+        self.past.iter()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
@@ -110,10 +122,8 @@ impl Disputes {
     }
 
     fn call(&self, context: Context, sequence: u64) -> Option<CollectiveCall> {
-        let same = |(of, number, _): &&(Context, u64, CollectiveCall)| {
-            (*of, *number) == (context, sequence)
-        };
-        self.past.iter().rev().find(same).map(|(_, _, call)| *call)
+        let same = |past: &&Past| (past.0, past.1) == (context, sequence);
+        self.past.iter().rev().find(same).map(|past| past.3)
     }
 }
 

@@ -107,7 +107,7 @@ impl Core {
         let signature = running.setting.signature;
         self.state
             .disputes
-            .remember(context, sequence, running.setting.call);
+            .remember((context, sequence, signature, running.setting.call));
         self.note_call(context, sequence, signature);
         let meets = running.setting.meeting.is_some();
         let key = self.state.collectives.insert(running);
@@ -174,6 +174,9 @@ impl Core {
         self.state
             .engine
             .collective_ends(setting.context, setting.sequence);
+        if !matches!(running.outcome, Some(Ok(()))) {
+            self.state.disputes.spoiled.insert(setting.context);
+        }
         if let Some(scratch) = setting.buffers[2] {
             self.state.buffers.take(scratch);
         }

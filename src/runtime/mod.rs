@@ -3,6 +3,7 @@
 //! A [`Runtime`] is one rank: its engine, its transports, its memory, its connection to the launcher,
 //! behind one lock. There are no globals, so ranks can be threads of one process.
 
+mod account;
 pub(crate) mod buffers;
 mod collectives;
 mod control;
@@ -27,6 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+pub(crate) use account::Ledger;
 pub(crate) use control::Reporter;
 pub(crate) use dispute::{CollectiveCall, describe_mismatch};
 pub(crate) use execute::Setting;
@@ -93,6 +95,8 @@ pub(crate) struct Runtime {
     station: Arc<Station>,
     identity: Identity,
     reporter: Option<Reporter>,
+    /// Where ranks that are threads give their accounts.
+    ledger: Option<Ledger>,
     driver: AtomicBool,
     /// Whether all ranks of the world share memory.
     meets: bool,
@@ -125,7 +129,12 @@ impl Drop for Borrowed<'_> {
 }
 
 impl Runtime {
-    fn new(station: Station, identity: Identity, reporter: Option<Reporter>) -> Arc<Self> {
+    fn new(
+        station: Station,
+        identity: Identity,
+        reporter: Option<Reporter>,
+        ledger: Option<Ledger>,
+    ) -> Arc<Self> {
         let station = Arc::new(station);
         let meets = station.lock().meetings.is_some();
         Arc::new(Self {
@@ -133,6 +142,7 @@ impl Runtime {
             station,
             identity,
             reporter,
+            ledger,
             driver: AtomicBool::new(false),
             last_error: Mutex::new(None),
         })
@@ -173,7 +183,7 @@ impl Runtime {
     /// Notes an error that the program is given, in case the program ends with it.
     pub(crate) fn note_error(&self, error: &Error) {
         let class = match error.kind() {
-            ErrorKind::PeerGone { .. } => FailureClass::PeerGone,
+            ErrorKind::PeerGone { world_rank, .. } => self.loss(*world_rank),
             ErrorKind::Mismatch { .. } => FailureClass::Mismatch,
             ErrorKind::Timeout => FailureClass::Timeout,
             ErrorKind::Wire { .. } => FailureClass::Wire,
@@ -185,6 +195,17 @@ impl Runtime {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *last = Some((class, error.to_string()));
+    }
+
+    /// Whether a peer that is gone has failed, or finalized while this rank still needed it.
+    fn loss(&self, world_rank: usize) -> FailureClass {
+        let peer = Peer(u32::try_from(world_rank).unwrap_or(u32::MAX));
+        let core = self.station.lock();
+        if core.state.closed.contains(&peer) && core.state.failure.is_none() {
+            FailureClass::Deserted { rank: peer.0 }
+        } else {
+            FailureClass::PeerGone
+        }
     }
 
     /// What sort of failure it is when the program ends with this message: that of the last error of an
@@ -202,6 +223,9 @@ impl Runtime {
 
     /// Takes no further part, without a farewell: others see that this rank broke off.
     pub(crate) fn die(&self, reason: &str) {
+        if !self.station.lock().finalized {
+            self.give_account(None, false);
+        }
         self.station.act(|core| {
             core.finalized = true;
             core.state.completions += 1;
@@ -226,8 +250,8 @@ impl Runtime {
     }
 
     /// Sends what is still to be sent, says goodbye, and tells the launcher. Afterwards nothing can be
-    /// begun. Does nothing the second time.
-    pub(crate) fn finalize(&self, errand: Errand) -> Result<(), Fault> {
+    /// begun. Does nothing the second time. `called`: by the program, at that place.
+    pub(crate) fn finalize(&self, errand: Errand, called: bool) -> Result<(), Fault> {
         let already = self.station.act(|core| {
             core.state.completions += 1; // Whoever makes progress for awaited operations ends.
             std::mem::replace(&mut core.finalized, true)
@@ -257,8 +281,13 @@ impl Runtime {
             }
         });
         let outcome = drained.unwrap_or(Ok(()));
-        if let (Ok(()), Some(reporter)) = (&outcome, &self.reporter) {
-            reporter.say(&FromRank::Finalized);
+        if outcome.is_ok() {
+            // What has arrived meanwhile was not received either.
+            let _ = self.station.poll(|_| None::<()>);
+            self.give_account(called.then_some(errand.site), true);
+            if let Some(reporter) = &self.reporter {
+                reporter.say(&FromRank::Finalized);
+            }
         }
         outcome
     }
@@ -271,11 +300,12 @@ impl Drop for Runtime {
             self.die("panicked");
         } else {
             // An error was or will be reported by whoever noticed it first.
-            let _ = self.finalize(Errand {
+            let errand = Errand {
                 operation: "finalize",
                 site: Location::caller(),
                 deadline: None,
-            });
+            };
+            let _ = self.finalize(errand, false);
         }
     }
 }

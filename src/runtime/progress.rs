@@ -15,7 +15,7 @@ use crate::base::ids::{Context, Peer};
 use crate::engine::{Action, BufferId, Envelope, Failure, Owner, RecvId, SendId};
 use crate::limits::{VERDICT_MILLIS_MAX, WATCH_AFTER_MILLIS};
 use crate::transport::{Fabric, Lost, Payload};
-use crate::wire::control::{Cause, Departure, ToRank};
+use crate::wire::control::{Cause, Departure, Race, ToRank};
 use crate::wire::header::{Flags, Header, Kind};
 
 /// Everything that one lock guards.
@@ -44,6 +44,10 @@ pub(crate) struct Core {
     pub(crate) question: Option<u32>,
     /// Counts turns in which anything happened.
     pub(crate) activity: u64,
+    /// Strict mode: every send waits for its receiver.
+    pub(crate) strict: bool,
+    /// Receives from any source that could have taken messages of several ranks, seen in strict mode.
+    pub(crate) races: Vec<Race>,
 }
 
 impl Core {
@@ -62,6 +66,8 @@ impl Core {
             waits: Waits::default(),
             question: None,
             activity: 0,
+            strict: false,
+            races: Vec::new(),
         }
     }
 

@@ -10,7 +10,7 @@ use super::vigil::{Subject, Vigil};
 use super::{Borrowed, Errand, Reach, RecvArgs, Runtime, SendArgs};
 use crate::base::ids::Context;
 use crate::engine::{
-    BufferId, Capacity, Envelope, Failure, Incoming, Outgoing, Owner, Pattern, SendStart,
+    BufferId, Capacity, Envelope, Failure, Incoming, Mode, Outgoing, Owner, Pattern, SendStart,
 };
 use crate::pod::OwnedElements;
 
@@ -255,7 +255,11 @@ impl Core {
             tag: args.tag,
             check: args.check,
             length,
-            mode: args.mode,
+            mode: if self.strict {
+                Mode::Synchronous
+            } else {
+                args.mode
+            },
             buffer,
             owner: Owner {
                 request: key.data().as_ffi(),
@@ -282,6 +286,9 @@ impl Core {
     }
 
     fn begin_recv(&mut self, args: RecvArgs, capacity: Capacity, buffer: BufferId) -> RequestKey {
+        if self.strict {
+            self.note_race(&args.pattern);
+        }
         let place = (args.pattern.context, args.reach());
         let key = self.new_request(buffer, place);
         let id = self.state.engine.recv(Incoming {

@@ -7,6 +7,7 @@
 //!
 //! This module is public for the launcher only; it promises no stability to others.
 
+mod account;
 mod bytes;
 mod daemons;
 mod framing;
@@ -16,6 +17,7 @@ mod stall;
 
 use serde::{Deserialize, Serialize};
 
+pub use account::{Account, Call, Race, Unmatched};
 pub use daemons::{Assignment, Exit, FromDaemon, Glance, Stream, ToDaemon};
 pub use framing::{ControlError, Decoder, encode};
 pub use ranks::{Agreed, Cause, Departure, FailureClass, FromRank, ToRank, Welcome};

@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &["wire", "base", "limits"]),
     ("schedule", &["limits"]),
     ("stall", &["wire"]),
+    ("audit", &["wire", "base"]),
     // Layer 2, edges. Operators say in which order a schedule may combine.
     ("sys", &["base"]),
     ("pod", &["schedule"]),
@@ -34,6 +35,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "pod",
             "sys",
             "stall",
+            "audit",
             "schedule",
             "engine",
             "wire",
@@ -47,7 +49,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "comm",
         &[
-            "runtime", "pod", "schedule", "engine", "wire", "config", "error", "limits", "base",
+            "runtime", "audit", "pod", "schedule", "engine", "wire", "config", "error", "limits",
+            "base",
         ],
     ),
     ("manual", &[]),
@@ -64,6 +67,7 @@ const LAUNCHER: &[&str] = &[
     "config",
     "schedule",
     "stall",
+    "audit",
 ];
 
 /// Modules without unsafe code, by their own word.

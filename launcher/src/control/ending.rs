@@ -121,6 +121,7 @@ impl Job {
             Phase::Running | Phase::Judging { .. } => self.code_of_survivors(),
             Phase::Over => return,
         };
+        let code = self.final_code(code);
         self.phase = Phase::Over;
         self.actions.push(Action::Finish(code));
     }

@@ -7,6 +7,7 @@
 //! panic, an error, or the end itself. A rank that only says that a peer has gone is a victim, so
 //! judgement waits a little for the culprit.
 
+mod audit;
 mod deaths;
 mod departures;
 mod ending;
@@ -20,6 +21,7 @@ mod tests;
 
 use std::time::Duration;
 
+use phalanx::audit::Audit;
 use phalanx::wire::control::{
     Cause, Exit, FailureClass, FromDaemon, FromRank, PROTOCOL, ToDaemon, ToRank,
 };
@@ -77,6 +79,8 @@ pub(crate) struct Setup {
     pub(crate) timeout: Option<Duration>,
     /// How long a rank may be blocked.
     pub(crate) stall_timeout: Option<Duration>,
+    /// Messages that nobody received make the job fail.
+    pub(crate) check: bool,
 }
 
 #[derive(Debug, Default)]
@@ -157,6 +161,9 @@ pub(crate) struct Job {
     looks: Looks,
     inquiry: Option<Inquiry>,
     inquiries: u32,
+    audit: Audit,
+    /// Between accounts of ranks, when something else had happened before.
+    contradiction: Option<String>,
     events: u64,
     timeout: Option<Duration>,
     actions: Vec<Action>,
@@ -181,6 +188,8 @@ impl Job {
             looks: Looks::new(size),
             inquiry: None,
             inquiries: 0,
+            audit: Audit::default(),
+            contradiction: None,
             events: 0,
             timeout: setup.timeout.map(|timeout| now + timeout),
             actions: Vec::new(),
@@ -316,6 +325,7 @@ impl Job {
             } => self.joined(rank, protocol, addresses, now),
             FromRank::Lookup { rank: wanted } => self.lookup(rank, wanted),
             FromRank::Watch { ranks } => self.watch(rank, &ranks),
+            FromRank::Account(account) => self.accounted(rank, *account),
             FromRank::Finalized => {
                 self.ranks[rank as usize].finalized = true;
                 self.departures.finalized(rank, now);
@@ -438,33 +448,19 @@ impl Job {
         }
     }
 
-    fn is_victim(&self, rank: u32) -> bool {
-        let class = FailureClass::PeerGone;
-        matches!(&self.ranks[rank as usize].complaint,
-            Some(Complaint::Failed { class: found, .. }) if *found == class)
-    }
-
-    /// Whether another rank complained before this one did, and has not ended yet.
-    fn an_earlier_one_still_dies(&self, rank: u32) -> bool {
-        let order = self.ranks[rank as usize].order;
-        (0..).zip(&self.ranks).any(|(other, state)| {
-            state.exit.is_none()
-                && (state.complaint.is_some() || state.died)
-                && state.order < order
-                && !self.is_victim(other)
-        })
-    }
-
     /// Names the first cause and ends the job.
     fn judge(&mut self) {
         self.count_the_dead();
-        let key = |rank: &u32| (self.is_victim(*rank), self.ranks[*rank as usize].order);
+        let key = |rank: &u32| (self.victimhood(*rank), self.ranks[*rank as usize].order);
         let Some(culprit) = self.failed.iter().copied().min_by_key(key) else {
             return;
         };
         let state = &self.ranks[culprit as usize];
         let alive = self.alive();
         let mut line = report::failed(&self.name(culprit), state, alive);
+        if let Some(more) = self.explanation(culprit) {
+            line = format!("{line}; {more}");
+        }
         line += &report::others(alive, self.ranks.len());
         let code = report::exit_code(state);
         self.end(code, Some(line));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use phalanx::wire::control::{Cause, Exit, FailureClass, PROTOCOL};
+use phalanx::wire::control::{Cause, Exit, PROTOCOL};
 
 use super::{Complaint, Rank};
 use crate::exit;
@@ -87,12 +87,8 @@ pub(super) fn other_members(name: &str) -> String {
 /// The exit code of a job that this rank made fail.
 pub(super) fn exit_code(rank: &Rank) -> u8 {
     if let Some(Complaint::Failed { class, .. }) = &rank.complaint {
-        match class {
-            FailureClass::Mismatch => return exit::MISMATCH,
-            FailureClass::Timeout => return exit::TIMEOUT,
-            FailureClass::Wire => return exit::WIRE,
-            FailureClass::Authentication => return exit::AUTHENTICATION,
-            FailureClass::Program | FailureClass::PeerGone => {}
+        if let Some(code) = class.exit_code() {
+            return code;
         }
     }
     match rank.exit {

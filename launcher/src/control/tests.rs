@@ -24,6 +24,7 @@ impl Bed {
             threads: false,
             timeout,
             stall_timeout: None,
+            check: false,
         };
         let mut bed = Self {
             job: Job::new(setup, Duration::ZERO),

@@ -10,6 +10,7 @@ mod company;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::audit::Audit;
 use crate::base::ids::JobId;
 use crate::wire::control::{
     Arrival, Cause, FailureClass, FromMeeting, FromRank, NodeMap, PROTOCOL, Secret, ToRank,
@@ -23,6 +24,7 @@ const JUDGEMENT: Duration = Duration::from_millis(300);
 
 const LAUNCH: u8 = 71;
 const LOST: u8 = 72;
+const MISMATCH: u8 = 73;
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +62,7 @@ pub(super) struct Coordinator {
     watch_all: BTreeSet<u32>,
     victim: Option<(Duration, u8, String)>,
     actions: Vec<Action>,
+    audit: Audit,
     over: bool,
 }
 
@@ -83,6 +86,7 @@ impl Coordinator {
             watch_all: BTreeSet::new(),
             victim: None,
             actions: Vec::new(),
+            audit: Audit::default(),
             over: false,
         }
     }
@@ -283,6 +287,13 @@ impl Coordinator {
             }
             FromRank::Lookup { rank: wanted } => self.lookup(rank, wanted),
             FromRank::Watch { ranks } => self.watch(rank, &ranks),
+            FromRank::Account(account) => {
+                let found = self.audit.enter(rank, *account);
+                let quiet = self.members().all(|(_, member)| member.complaint.is_none());
+                if let Some(found) = found.filter(|_| quiet) {
+                    self.end(MISMATCH, found);
+                }
+            }
             FromRank::Finalized => {
                 if let Some(member) = self.member(rank) {
                     member.finalized = Some(now);
@@ -331,16 +342,13 @@ impl Coordinator {
     }
 
     fn failed(&mut self, rank: u32, message: String, class: FailureClass, now: Duration) {
-        let code = match class {
-            FailureClass::Mismatch => 73,
-            FailureClass::Timeout => 75,
-            FailureClass::Wire => 76,
-            FailureClass::Authentication => 77,
-            FailureClass::Program | FailureClass::PeerGone => 1,
-        };
+        let code = class.exit_code().unwrap_or(1);
         self.complain(rank, code, Cause::Failed { message });
         let (code, line) = self.verdict(rank);
-        if class == FailureClass::PeerGone {
+        if matches!(
+            class,
+            FailureClass::PeerGone | FailureClass::Deserted { .. }
+        ) {
             self.victim.get_or_insert((now + JUDGEMENT, code, line));
         } else {
             self.end(code, line);

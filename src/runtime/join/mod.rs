@@ -24,7 +24,7 @@ use super::progress::Core;
 use super::record::Record;
 use super::state::State;
 use super::wait::{Patience, Stages, Station};
-use super::{Identity, Reporter, Runtime};
+use super::{Identity, Ledger, Reporter, Runtime};
 use crate::base::ids::{Epoch, Peer};
 use crate::config::Config;
 use crate::engine::{Engine, EngineConfig, Route};
@@ -57,7 +57,11 @@ pub(crate) fn process(config: &Config) -> Result<Arc<Runtime>, String> {
 }
 
 /// Makes ranks of `n` threads of this process.
-pub(crate) fn threads(n: usize, config: &Config) -> Result<Vec<Arc<Runtime>>, String> {
+pub(crate) fn threads(
+    n: usize,
+    config: &Config,
+    ledger: &Ledger,
+) -> Result<Vec<Arc<Runtime>>, String> {
     let size = u32::try_from(n).ok().filter(|_| n <= limits::RANKS_MAX);
     let size = size.ok_or_else(|| format!("{n} ranks are more than {}", limits::RANKS_MAX))?;
     let fabrics =
@@ -79,7 +83,14 @@ pub(crate) fn threads(n: usize, config: &Config) -> Result<Vec<Arc<Runtime>>, St
             };
             let engine = Engine::new(engine_config(&identity, Epoch(0), route));
             let state = State::new(identity.me, size, engine, exposures.of(rank));
-            assemble(config, fabric, waiter, state, None, identity)
+            assemble(
+                config,
+                fabric,
+                waiter,
+                state,
+                Speech::Ledger(ledger.clone()),
+                identity,
+            )
         });
     let ranks: Vec<Arc<Runtime>> = ranks.collect();
     let kin: Arc<[_]> = ranks
@@ -145,7 +156,8 @@ fn assemble_launched(
     let engine = engine(&identity, &welcome, fabric.pulls());
     let state = State::new(identity.me, identity.size, engine, Exposures::new(1).of(0));
     let record = Record::open(&welcome);
-    let runtime = assemble(config, fabric, waiter, state, Some(control), identity);
+    let speech = Speech::Control(control);
+    let runtime = assemble(config, fabric, waiter, state, speech, identity);
     runtime.station.lock().record = record;
     Ok(runtime)
 }
@@ -159,7 +171,7 @@ fn alone(config: &Config) -> Result<Arc<Runtime>, String> {
         ));
     }
     refuse_to_be_alone(|name| std::env::var(name).ok())?;
-    let mut ranks = threads(1, config)?;
+    let mut ranks = threads(1, config, &Ledger::default())?;
     ranks
         .pop()
         .ok_or_else(|| "cannot make a job of one rank".to_owned())
@@ -357,22 +369,34 @@ fn engine_config(identity: &Identity, epoch: Epoch, route: Route) -> EngineConfi
     }
 }
 
+/// Whom a rank tells of itself.
+enum Speech {
+    Control(Control),
+    Ledger(Ledger),
+}
+
 fn assemble(
     config: &Config,
     fabric: Fabric,
     waiter: Waiter,
     state: State,
-    control: Option<Control>,
+    speech: Speech,
     identity: Identity,
 ) -> Arc<Runtime> {
+    let (control, ledger) = match speech {
+        Speech::Control(control) => (Some(control), None),
+        Speech::Ledger(ledger) => (None, Some(ledger)),
+    };
     let reporter = control.as_ref().map(Control::reporter);
     let patience = patience(config, &identity);
     let waker = fabric.waker();
-    let core = Core::new(fabric, state, control);
+    let mut core = Core::new(fabric, state, control);
+    core.strict = config.check;
     Runtime::new(
         Station::new(core, waiter, waker, patience),
         identity,
         reporter,
+        ledger,
     )
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, NodeMap, Secret, TransportChoice};
+use super::{Account, Answer, NodeMap, Secret, TransportChoice};
 use crate::base::ids::JobId;
 
 /// The first message from the daemon to a rank: all that it needs to take part.
@@ -80,6 +80,8 @@ pub enum FromRank {
         /// World ranks.
         ranks: Vec<u32>,
     },
+    /// What the rank has called; before `Finalized` or `Failed`.
+    Account(Box<Account>),
     /// Everything was sent; the rank takes no further part.
     Finalized,
     /// A thread of the rank panicked. The process may still live; this explains its end if not.
@@ -150,6 +152,11 @@ pub enum FailureClass {
     Program,
     /// The consequence of another rank's end: never the first cause.
     PeerGone,
+    /// It waited for a rank that had finalized: one of the two lacks a call, or has one too many.
+    Deserted {
+        /// The rank that had finalized.
+        rank: u32,
+    },
     /// Collectives that do not match.
     Mismatch,
     /// A time limit of the program.
@@ -158,6 +165,19 @@ pub enum FailureClass {
     Wire,
     /// A peer that could not prove that it belongs to the job.
     Authentication,
+}
+
+impl FailureClass {
+    /// The exit code of a job that such a failure ends; none where it is the program's own.
+    pub const fn exit_code(self) -> Option<u8> {
+        match self {
+            Self::Program | Self::PeerGone => None,
+            Self::Mismatch | Self::Deserted { .. } => Some(73),
+            Self::Timeout => Some(75),
+            Self::Wire => Some(76),
+            Self::Authentication => Some(77),
+        }
+    }
 }
 
 /// How a rank left.
