@@ -4,7 +4,9 @@
 use libfuzzer_sys::fuzz_target;
 use phalanx::base::ids::{Epoch, JobId, Peer};
 use phalanx::wire::control::Secret;
-use phalanx::wire::handshake::{Greeting, Identity, Initiator, Opening, Rejected};
+use phalanx::wire::handshake::{
+    CHALLENGE_BYTES, Greeting, HELLO_BYTES, Identity, Initiator, Opening, PROOF_BYTES, Rejected,
+};
 use phalanx_fuzz as _;
 
 fn identity(rank: u32) -> Identity {
@@ -28,7 +30,14 @@ fn altered<const N: usize>(genuine: &[u8; N], change: &[u8; N], keep: bool) -> [
     })
 }
 
-fuzz_target!(|input: (u8, [u8; 80], [u8; 64], [u8; 32])| {
+type Input = (
+    u8,
+    [u8; HELLO_BYTES],
+    [u8; CHALLENGE_BYTES],
+    [u8; PROOF_BYTES],
+);
+
+fuzz_target!(|input: Input| {
     let (keep, hello_change, challenge_change, proof_change) = input;
     let keep = |bit: u8| keep >> bit & 1 == 0;
     let (me, other) = (identity(0), identity(1));
@@ -49,7 +58,7 @@ fuzz_target!(|input: (u8, [u8; 80], [u8; 64], [u8; 32])| {
     let said = altered(&challenge, &challenge_change, keep(1));
     assert_eq!(initiator.answer(&said).is_ok(), said == challenge);
 
-    let proof = initiator.answer(&challenge).expect("genuine");
+    let proof = initiator.answer(&challenge).expect("genuine").proof;
     let said = altered(&proof, &proof_change, keep(2));
     assert_eq!(acceptor.is_proved_by(&said), said == proof);
 });
