@@ -70,6 +70,8 @@
 //! | `PHALANX_INSECURE`           | `1`: ranks on several machines meet without a secret, and whoever reaches the port may be one |
 //! | `PHALANX_RENDEZVOUS_TIMEOUT` | seconds until missing ranks are given up and named; default 60            |
 //!
+//! `docs/jobs` has a script for `sbatch` and an Indexed Job to copy.
+//!
 //! Without a secret ranks meet on one machine only: when the address is a loopback one or one of this machine, and then
 //! connections from elsewhere are not taken. Through PMI rank 0 tells the others a secret of its own. When torchrun's
 //! agent keeps its store at `MASTER_PORT` (`TORCHELASTIC_USE_AGENT_STORE=True`), ranks meet at the next port.
