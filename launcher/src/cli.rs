@@ -6,8 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::algorithms;
 use crate::bench::args as bench;
+use crate::daemon;
 use crate::exit;
 use crate::place::By;
+use crate::start::args::StartArgs;
 
 /// Starts ranked programs and watches over them.
 #[derive(Debug, Parser)]
@@ -68,7 +70,7 @@ pub(crate) enum Command {
     },
     /// Start and watch the ranks of one host (used by `run`)
     #[command(hide = true)]
-    Daemon,
+    Daemon(daemon::DaemonArgs),
 }
 
 fn examples_and_codes() -> String {
@@ -139,6 +141,9 @@ pub(crate) struct RunArgs {
     /// Place the ranks as if this machine were so many hosts, for tests: a daemon and a memory for each
     #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) pretend_hosts: Option<u32>,
+
+    #[command(flatten)]
+    pub(crate) start: StartArgs,
 
     #[command(flatten)]
     pub(crate) build: BuildArgs,

@@ -13,6 +13,7 @@ use crate::exit;
 use crate::inherit;
 use crate::nodes::{self, Host};
 use crate::place::{self, Placement, Wishes};
+use crate::start::elsewhere::Elsewhere;
 
 /// Time between the polite and the final signal when ranks are ended.
 pub(crate) const KILL_GRACE: Duration = Duration::from_millis(250);
@@ -69,6 +70,7 @@ pub(crate) struct Plan {
     pub(crate) timeout: Option<Duration>,
     pub(crate) stall_timeout: Option<Duration>,
     pub(crate) check: bool,
+    pub(crate) elsewhere: Elsewhere,
 }
 
 /// Whether the map is shown, and whether that is all.
@@ -167,7 +169,16 @@ impl Plan {
         };
         let placement = place::place(&hosts, processes, &wishes).map_err(Refusal::usage)?;
         let asked = found.by.is_some() || args.hosts.display_map;
+        let program = command.first().map_or("", String::as_str);
+        let elsewhere = Elsewhere::new(
+            &args.start,
+            placement.hosts.clone(),
+            std::env::var_os("SLURM_JOB_ID").is_some(),
+            program,
+            directory.as_deref(),
+        )?;
         Ok(Self {
+            elsewhere,
             note: placement.oversubscribed().filter(|_| asked),
             show: Show::new(&args.hosts),
             placement,
@@ -193,7 +204,7 @@ impl Plan {
     /// What the daemon of this node is told.
     pub(crate) fn assignment(&self, node: u32, identity: &Identity) -> Assignment {
         let size = self.placement.node_of.len();
-        Assignment {
+        let mut assignment = Assignment {
             protocol: PROTOCOL,
             job: identity.job,
             secret: identity.secret.clone(),
@@ -215,7 +226,11 @@ impl Plan {
             directory_required: self.directory_required,
             kill_grace_millis: u64::try_from(KILL_GRACE.as_millis()).unwrap_or(u64::MAX),
             threads: self.threads,
-        }
+            files: Vec::new(),
+            sent_program: None,
+        };
+        self.elsewhere.equip(&mut assignment);
+        assignment
     }
 }
 

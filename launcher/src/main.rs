@@ -20,6 +20,7 @@ mod nodes;
 mod orphans;
 mod output;
 mod place;
+mod ship;
 mod signals;
 mod sink;
 mod start;
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     let code = match cli::parse() {
         Err(code) => code,
         Ok(cli) => match cli.command {
-            cli::Command::Daemon => daemon::run(),
+            cli::Command::Daemon(args) => daemon::run(args),
             cli::Command::Run(args) => run(*args),
             cli::Command::Ps => report(callers::ps()),
             cli::Command::Stack { job } => report(callers::stack(job.as_deref())),

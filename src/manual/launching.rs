@@ -85,6 +85,28 @@
 //! A process that was started as one of several and cannot find the others is told so by `init`, and what to do,
 //! instead of being rank 0 of 1 many times.
 //!
+//! # Other hosts
+//!
+//! ```text
+//! phalanx run --host a:2,b:2 -n 4 ./solver input.dat          through ssh, without a question
+//! phalanx run --hostfile hosts -n 4 --ship-file input.dat ./solver input.dat
+//! phalanx run --host a,b --no-ship ./solver input.dat         they have the same files
+//! phalanx run --host web-0,web-1 --launcher kubectl ./solver  pods
+//! phalanx run --host c1,c2 --launch-agent 'docker exec -i' ./solver
+//! ```
+//!
+//! A host needs `sh` and what every system has beside it. The launcher sends itself, and the program if it is given as a path outside of
+//! `/bin`, `/sbin`, `/usr/bin` and `/usr/sbin`; both are kept by their contents in `$XDG_CACHE_HOME/phalanx`, `~/.cache/phalanx`, or
+//! `phalanx-UID` in `/tmp`, `/var/tmp` or `/dev/shm`, the first that only the user can write to and that has room; at most 32 files and
+//! 2 GiB of them. Nothing else is sent but `--ship-file`: ranks elsewhere find such a file under the same name. They run in the same
+//! directory as here, where it exists and no file was sent along; otherwise in a new one, which is removed with all that
+//! is in it when they have ended. Hosts have to be of the same kind: system, processor, and a C library that is not older.
+//!
+//! Ranks are started everywhere or nowhere. A host that cannot be started within 12 s (`--start-timeout`) ends the job with code 71 and one line
+//! with ssh's words. Host keys are checked as ssh is configured. Launcher and daemons hear of each other four times a second; a
+//! host that is silent for 3 s (`--host-timeout`) is lost, with code 72, and the daemon there ends its ranks half a second before that. A
+//! launcher that is stopped by its terminal (SIGTSTP) says so to the hosts and loses none; one that is stopped by SIGSTOP does not.
+//!
 //! # What ranks inherit
 //!
 //! * The environment of the launcher, `--env NAME=VALUE` on top, and `PHALANX_RANK`, `PHALANX_SIZE`,

@@ -18,7 +18,7 @@ mod stall;
 use serde::{Deserialize, Serialize};
 
 pub use account::{Account, Call, Race, Unmatched};
-pub use daemons::{Assignment, Exit, FromDaemon, Glance, Stream, ToDaemon};
+pub use daemons::{Assignment, Exit, FromDaemon, Glance, SentFile, Stream, ToDaemon};
 pub use framing::{ControlError, Decoder, encode};
 pub use ranks::{Agreed, Cause, Departure, FailureClass, FromRank, ToRank, Welcome};
 pub use rendezvous::{Arrival, FromMeeting, ToMeeting};
@@ -37,6 +37,12 @@ pub const OUTPUT_WINDOW_BYTES: usize = 512 * 1024;
 
 /// Input that the launcher may have sent before rank 0 has taken it.
 pub const INPUT_WINDOW_BYTES: usize = 256 * 1024;
+
+/// Bytes of a file that the launcher may have sent before the daemon has kept them.
+pub const FILE_WINDOW_BYTES: usize = 1024 * 1024;
+
+/// Time between two beats of launcher and daemon, in a job of several hosts.
+pub const BEAT_MILLIS: u64 = 250;
 
 /// The secret that the processes of one job share. Never printed, never in argv or environment.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

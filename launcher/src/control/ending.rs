@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use phalanx::wire::control::{Exit, ToDaemon};
+use phalanx::wire::control::ToDaemon;
 use signal_hook::consts::{SIGCONT, SIGQUIT, SIGSTOP, SIGTSTP, SIGUSR1, SIGUSR2};
 
 use super::{Action, INTERRUPT_GRACE, Job, Phase, report};
@@ -35,7 +35,12 @@ impl Job {
     pub(super) fn signalled(&mut self, signal: i32, now: Duration) {
         match signal {
             SIGUSR1 | SIGUSR2 | SIGCONT => self.everywhere(&ToDaemon::Signal(signal)),
-            SIGTSTP => self.everywhere(&ToDaemon::Signal(SIGSTOP)),
+            SIGTSTP => {
+                self.everywhere(&ToDaemon::Signal(SIGSTOP));
+                if self.setup.host_timeout.is_some() {
+                    self.everywhere(&ToDaemon::Quiet);
+                }
+            }
             SIGQUIT => self.want_table(now),
             _ => match self.phase {
                 Phase::Running if self.ranks.iter().all(|rank| rank.pid == 0) => {
@@ -73,25 +78,6 @@ impl Job {
                 self.finish_if_over();
             }
         }
-    }
-
-    pub(super) fn daemon_lost(&mut self, node: u32, why: &str) {
-        if self.daemons[node as usize].over {
-            return;
-        }
-        self.daemons[node as usize].over = true;
-        let mut pids = Vec::new();
-        for (rank, at) in self.ranks.iter_mut().zip(&self.setup.placement.node_of) {
-            if *at == node && rank.exit.is_none() {
-                pids.extend((rank.pid != 0).then_some(rank.pid));
-                rank.exit = Some(Exit::Signal(9));
-            }
-        }
-        let daemon = &self.daemons[node as usize];
-        let line = report::daemon_lost(&daemon.host, daemon.pid, why, pids.len());
-        self.actions.push(Action::KillGroups { node, pids });
-        self.end(exit::HOST_LOST, Some(line));
-        self.finish_if_over();
     }
 
     /// Ends the job with this code; only the first reason counts.

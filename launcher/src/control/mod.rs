@@ -11,6 +11,8 @@ mod audit;
 mod deaths;
 mod departures;
 mod ending;
+mod hosts;
+mod liveness;
 mod names;
 mod report;
 mod stall;
@@ -29,6 +31,7 @@ use phalanx::wire::control::{
 use crate::exit;
 use crate::place::Placement;
 use departures::Departures;
+use liveness::Liveness;
 use stall::Looks;
 use survival::Survival;
 use table::Inquiry;
@@ -45,6 +48,10 @@ pub(crate) enum Event {
     Daemon { node: u32, message: FromDaemon },
     /// A daemon is gone without a word.
     DaemonLost { node: u32, why: String },
+    /// Bytes came from a daemon, whatever they mean.
+    Heard { node: u32 },
+    /// There will be no daemon on a host, for this reason.
+    NotStarted { node: u32, line: String },
     /// The launcher got this signal.
     Signal(i32),
     /// Nobody reads our standard output any more.
@@ -81,6 +88,8 @@ pub(crate) struct Setup {
     pub(crate) stall_timeout: Option<Duration>,
     /// Messages that nobody received make the job fail.
     pub(crate) check: bool,
+    /// A host that is silent for so long is lost; none in a job of one host.
+    pub(crate) host_timeout: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -98,6 +107,8 @@ struct Rank {
     out_of_memory: bool,
     /// When it complained, or else ended, as a place in the order of such events.
     order: u64,
+    /// Its end is that of its host.
+    host_lost: bool,
 }
 
 impl Rank {
@@ -124,6 +135,7 @@ enum Complaint {
 struct DaemonState {
     host: String,
     pid: u32,
+    greeted: bool,
     over: bool,
 }
 
@@ -164,6 +176,7 @@ pub(crate) struct Job {
     audit: Audit,
     /// Between accounts of ranks, when something else had happened before.
     contradiction: Option<String>,
+    liveness: Liveness,
     events: u64,
     timeout: Option<Duration>,
     actions: Vec<Action>,
@@ -176,6 +189,7 @@ impl Job {
         let daemon = |name: &str| DaemonState {
             host: name.to_owned(),
             pid: 0,
+            greeted: false,
             over: false,
         };
         Self {
@@ -190,6 +204,7 @@ impl Job {
             inquiries: 0,
             audit: Audit::default(),
             contradiction: None,
+            liveness: Liveness::new(setup.placement.hosts.len(), setup.host_timeout, now),
             events: 0,
             timeout: setup.timeout.map(|timeout| now + timeout),
             actions: Vec::new(),
@@ -211,12 +226,14 @@ impl Job {
         };
         let timeout = self.timeout.filter(|_| self.is_undecided());
         let looks = self.looks.next_deadline().filter(|_| self.is_undecided());
+        let liveness = self.liveness.next_deadline();
         [
             phase,
             timeout,
             self.departures.next_deadline(),
             looks,
             self.table_deadline(),
+            liveness,
         ]
         .into_iter()
         .flatten()
@@ -225,6 +242,7 @@ impl Job {
 
     /// Time has passed.
     pub(crate) fn tick(&mut self, now: Duration) {
+        self.look_after_hosts(now);
         for rank in self.departures.due(now) {
             if self.ranks[rank as usize].exit.is_none() {
                 self.announce(rank, &Cause::Finalized);
@@ -255,64 +273,10 @@ impl Job {
         match event {
             Event::Daemon { node, message } => self.daemon_said(node, message, now),
             Event::DaemonLost { node, why } => self.daemon_lost(node, &why),
+            Event::Heard { node } => self.host_heard(node, now),
+            Event::NotStarted { node, line } => self.not_started(node, line),
             Event::Signal(signal) => self.signalled(signal, now),
             Event::OutputClosed => self.end(exit::OUTPUT_CLOSED, None),
-        }
-    }
-
-    fn daemon_said(&mut self, node: u32, message: FromDaemon, now: Duration) {
-        match message {
-            FromDaemon::Hello {
-                protocol,
-                host,
-                pid,
-            } => {
-                let daemon = &mut self.daemons[node as usize];
-                daemon.host = host;
-                daemon.pid = pid;
-                if !self.is_undecided() {
-                    // It was told to end already.
-                } else if protocol == PROTOCOL {
-                    self.actions.push(Action::Start { node });
-                } else {
-                    let line = report::other_daemon(&self.daemons[node as usize].host, protocol);
-                    self.end(exit::WIRE, Some(line));
-                }
-            }
-            FromDaemon::Done => {
-                self.daemons[node as usize].over = true;
-                self.finish_if_over();
-            }
-            FromDaemon::StartFailed {
-                missing, message, ..
-            } => {
-                let host = &self.daemons[node as usize].host;
-                let line = report::start_failed(&message, host, missing);
-                self.end(exit::LAUNCH, Some(line));
-            }
-            FromDaemon::Started { rank, .. }
-            | FromDaemon::FromRank { rank, .. }
-            | FromDaemon::Died { rank }
-            | FromDaemon::Traces { rank, .. }
-            | FromDaemon::Exited { rank, .. }
-                if self.setup.placement.node_of.get(rank as usize) != Some(&node) =>
-            {
-                let why = format!("it spoke of rank {rank}, which it does not have");
-                self.daemon_lost(node, &why);
-            }
-            FromDaemon::Started { rank, pid } => self.ranks[rank as usize].pid = pid,
-            FromDaemon::FromRank { rank, message } => self.rank_said(rank, message, now),
-            FromDaemon::Glances(glances) => self.glanced(node, glances, now),
-            FromDaemon::Died { rank } => self.died(rank, now),
-            FromDaemon::Traces {
-                rank,
-                last,
-                out_of_memory,
-            } => self.traces(rank, last, out_of_memory),
-            FromDaemon::Exited { rank, exit } => self.exited(rank, exit, now),
-            FromDaemon::Printed { .. }
-            | FromDaemon::InputTaken { .. }
-            | FromDaemon::InputClosed => {}
         }
     }
 

@@ -91,6 +91,9 @@ pub(super) fn exit_code(rank: &Rank) -> u8 {
             return code;
         }
     }
+    if rank.host_lost {
+        return exit::HOST_LOST;
+    }
     match rank.exit {
         Some(Exit::Signal(signal)) => exit::of_signal(signal.into()),
         Some(Exit::Code(code)) if code != 0 => code,
@@ -162,17 +165,52 @@ pub(super) fn ignored_interrupt(signal: i32, grace: Duration, alive: usize) -> S
     )
 }
 
-pub(super) fn daemon_lost(host: &str, pid: u32, why: &str, ranks: usize) -> String {
-    let plural = if ranks == 1 { " was" } else { "s were" };
+pub(super) fn daemon_lost(host: &str, pid: u32, why: &str, ranks: &[u32]) -> String {
     let pid = if pid == 0 {
         String::new()
     } else {
         format!(" (pid {pid})")
     };
     format!(
-        "lost the daemon on {host}{pid}: {}; its {ranks} rank{plural} ended",
-        flat(why)
+        "lost the daemon on {host}{pid}: {}{}",
+        flat(why),
+        with_them(ranks)
     )
+}
+
+pub(super) fn host_lost(host: &str, why: &str, ranks: &[u32]) -> String {
+    format!("lost host {host}: {}{}", flat(why), with_them(ranks))
+}
+
+pub(super) fn silent(timeout: Duration) -> String {
+    format!(
+        "nothing was heard from it for {} s (--host-timeout): the host or the network to it is down",
+        timeout.as_secs_f64()
+    )
+}
+
+fn with_them(ranks: &[u32]) -> String {
+    match ranks {
+        [] => String::new(),
+        [rank] => format!("; its rank {rank} was ended"),
+        ranks => format!("; its ranks {} were ended", numbers(ranks)),
+    }
+}
+
+/// Ascending numbers in the manner of `0-3, 7`.
+fn numbers(ranks: &[u32]) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for rank in ranks {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == *rank => *last = *rank,
+            _ => runs.push((*rank, *rank)),
+        }
+    }
+    let run = |(first, last): &(u32, u32)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    runs.iter().map(run).collect::<Vec<_>>().join(", ")
 }
 
 pub(super) fn other_daemon(host: &str, theirs: u32) -> String {

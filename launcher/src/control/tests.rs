@@ -25,6 +25,7 @@ impl Bed {
             timeout,
             stall_timeout: None,
             check: false,
+            host_timeout: None,
         };
         let mut bed = Self {
             job: Job::new(setup, Duration::ZERO),

@@ -1,7 +1,7 @@
 //! What the daemon does when something happens: messages, output, ends of processes.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use phalanx::wire::control::{Exit, FromDaemon, FromRank, Stream, ToDaemon, ToRank, encode};
 use rustix::process::{Signal, WaitOptions, WaitStatus};
@@ -22,6 +22,7 @@ impl Daemon {
                 Read::Later => return Ok(true),
                 Read::End => return Ok(false),
                 Read::Bytes(count) => {
+                    self.fence.hear(Instant::now());
                     self.inbox.extend(&self.buffer[..count]);
                     while let Some(message) = self.inbox.next().map_err(io::Error::other)? {
                         self.obey(message)?;
@@ -33,7 +34,10 @@ impl Daemon {
 
     fn obey(&mut self, message: ToDaemon) -> io::Result<()> {
         match message {
-            ToDaemon::Start(assignment) if !self.started && !self.ending => self.start(*assignment),
+            ToDaemon::Start(assignment) if !self.started && !self.ending => {
+                self.started = true;
+                self.fetch(*assignment)
+            }
             ToDaemon::Start(_) => Ok(()),
             ToDaemon::ToRank { rank, message } => self.tell_rank(rank, &message),
             ToDaemon::Signal(signal) => {
@@ -45,6 +49,16 @@ impl Daemon {
                 Ok(())
             }
             ToDaemon::Glance => self.glance(),
+            ToDaemon::File(piece) => self.file_piece(&piece),
+            ToDaemon::Beat { fence_millis } => {
+                let patience = Duration::from_millis(fence_millis);
+                self.fence.arm(patience, Instant::now());
+                Ok(())
+            }
+            ToDaemon::Quiet => {
+                self.fence.disarm();
+                Ok(())
+            }
             ToDaemon::Input(bytes) => self.input(bytes),
             ToDaemon::End { now } => {
                 self.end(now);

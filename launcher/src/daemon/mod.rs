@@ -7,9 +7,12 @@
 //! Output is read from ranks only while the launcher has given credit for it, one piece of one
 //! stream at a time, so a slow reader stops those who print and nobody else.
 
+mod beat;
+mod cache;
 mod child;
 mod deaths;
 mod events;
+mod fetch;
 mod glances;
 mod memory;
 mod spawn;
@@ -17,6 +20,7 @@ mod spawn;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,9 +33,13 @@ use phalanx::wire::control::{
 use rustix::process::{Pid, Signal};
 use signal_hook_mio::v1_0::Signals;
 
+use crate::ship::Content;
 use crate::stream::{Outbox, set_nonblocking};
+use beat::Fence;
+use cache::Cache;
 use child::Child;
 use deaths::Deaths;
+use fetch::Fetch;
 use spawn::{Failure, Spawner};
 
 const LAUNCHER_IN: Token = Token(0);
@@ -77,10 +85,25 @@ struct Daemon {
     kill_at: Option<Instant>,
     ending: bool,
     started: bool,
+    /// Where files from the launcher are kept; it has none for us when this is none.
+    cache: Option<Cache>,
+    fetching: Option<Fetch>,
+    fence: Fence,
+}
+
+/// What a daemon on another host is started with.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct DaemonArgs {
+    /// Where files from the launcher are kept
+    #[arg(long)]
+    cache: Option<PathBuf>,
+    /// This program has just been sent, and should have this hash
+    #[arg(long)]
+    verify: Option<String>,
 }
 
 /// Runs the daemon until its ranks have ended, or the launcher has.
-pub(crate) fn run() -> u8 {
+pub(crate) fn run(args: DaemonArgs) -> u8 {
     if rustix::termios::isatty(rustix::stdio::stdin()) {
         eprintln!("phalanx: `daemon` is started by `phalanx run`, not by hand");
         return crate::exit::USAGE;
@@ -88,7 +111,15 @@ pub(crate) fn run() -> u8 {
     // Away from the terminal: its signals are for the launcher. It fails for a group's leader,
     // who has done the same before.
     let _ = rustix::process::setsid();
-    match Daemon::new().and_then(Daemon::serve) {
+    if let Some(hash) = args.verify.filter(|hash| !is_own_hash(hash)) {
+        eprintln!("phalanx: the copy {hash} of the launcher is damaged");
+        if let Some(place) = args.cache {
+            // Then the next start sends it again.
+            let _ = std::fs::remove_file(place.join(hash));
+        }
+        return crate::exit::LAUNCH;
+    }
+    match Daemon::new(args.cache.map(Cache::open)).and_then(Daemon::serve) {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("phalanx: daemon: {error}");
@@ -97,8 +128,13 @@ pub(crate) fn run() -> u8 {
     }
 }
 
+/// Whether this program is the one that was to be sent.
+fn is_own_hash(hash: &str) -> bool {
+    Content::of_file(Path::new("/proc/self/exe")).is_ok_and(|own| own.name() == hash)
+}
+
 impl Daemon {
-    fn new() -> io::Result<Self> {
+    fn new(cache: Option<Cache>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut signals = crate::signals::of_daemon()?;
         set_nonblocking(rustix::stdio::stdin())?;
@@ -128,6 +164,9 @@ impl Daemon {
             kill_at: None,
             ending: false,
             started: false,
+            cache,
+            fetching: None,
+            fence: Fence::default(),
         };
         daemon.tell(&FromDaemon::Hello {
             protocol: PROTOCOL,
@@ -166,6 +205,11 @@ impl Daemon {
                     Token(token) => self.rank_event(token - FIRST_RANK)?,
                 }
             }
+            if !self.keep_in_touch()? {
+                eprintln!("phalanx: cut off from the launcher; ranks were ended");
+                self.kill_everyone();
+                return Ok(());
+            }
             self.spawn_some()?;
             self.read_ready()?;
             self.look_at_the_clock()?;
@@ -183,7 +227,12 @@ impl Daemon {
         }
         let lingers = self.children.iter().filter_map(|child| child.linger);
         let deaths = self.deaths.as_ref().and_then(Deaths::next_deadline);
-        let next = lingers.chain(self.kill_at).chain(deaths).min()?;
+        let fence = self.fence.next_deadline();
+        let next = lingers
+            .chain(self.kill_at)
+            .chain(deaths)
+            .chain(fence)
+            .min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -197,27 +246,32 @@ impl Daemon {
         let mut events = Events::with_capacity(16);
         loop {
             self.outbox.flush(rustix::stdio::stdout())?;
-            if self.outbox.is_empty() {
+            if self.outbox.is_empty() || !self.keep_in_touch()? {
                 return Ok(());
             }
-            self.poll.poll(&mut events, None)?;
+            let fence = self.fence.next_deadline();
+            let patience = fence.map(|at| at.saturating_duration_since(Instant::now()));
+            self.poll.poll(&mut events, patience)?;
+            if !self.listen_to_launcher()? {
+                return Ok(());
+            }
         }
     }
 
     fn is_over(&self) -> bool {
         (self.started || self.ending)
             && self.unborn.is_empty()
+            && self.fetching.is_none()
             && self.children.iter().all(Child::is_over)
     }
 
-    fn start(&mut self, assignment: Assignment) -> io::Result<()> {
-        self.started = true;
+    fn start(&mut self, assignment: Assignment, program: Option<PathBuf>) -> io::Result<()> {
         self.grace = Duration::from_millis(assignment.kill_grace_millis);
         let nodes = (0..).zip(&assignment.nodes.node_of);
         let mine = nodes.filter(|(_, node)| **node == assignment.node);
         self.unborn = mine.map(|(rank, _)| rank).collect();
         let first = self.unborn.front().copied().unwrap_or(0);
-        match Spawner::new(assignment, self.unborn.len()) {
+        match Spawner::new(assignment, program, self.unborn.len()) {
             Ok(spawner) => {
                 let waker = Arc::new(Waker::new(self.poll.registry(), DEATHS)?);
                 self.deaths = Some(Deaths::watch(spawner.boxes(), &waker));
@@ -289,6 +343,7 @@ impl Daemon {
 
     fn end(&mut self, now: bool) {
         self.ending = true;
+        self.fetching = None;
         self.unborn.clear();
         self.deferred.clear();
         if now {

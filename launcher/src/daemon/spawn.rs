@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::Arc;
 
@@ -38,6 +38,8 @@ pub(super) struct Spawned {
 #[derive(Debug)]
 pub(super) struct Spawner {
     assignment: Assignment,
+    /// Where the program is when it came from the launcher.
+    program: Option<PathBuf>,
     welcome: ToRank,
     /// The memory that all ranks of this host share.
     segment: Option<Segment>,
@@ -56,7 +58,11 @@ pub(super) struct Failure {
 
 impl Spawner {
     /// Prepares to start that many ranks on this host.
-    pub(super) fn new(mut assignment: Assignment, ranks: usize) -> Result<Self, Failure> {
+    pub(super) fn new(
+        mut assignment: Assignment,
+        program: Option<PathBuf>,
+        ranks: usize,
+    ) -> Result<Self, Failure> {
         settle_directory(&mut assignment)?;
         let segment = share_memory(&mut assignment, ranks)?;
         let boxes = make_boxes(&assignment, ranks);
@@ -77,6 +83,7 @@ impl Spawner {
         }));
         Ok(Self {
             assignment,
+            program,
             welcome,
             segment,
             boxes,
@@ -146,7 +153,14 @@ impl Spawner {
             Some((program, arguments)) => (program.as_str(), arguments),
             None => ("", &[][..]),
         };
-        let mut command = Command::new(program);
+        let mut command = match &self.program {
+            None => Command::new(program),
+            Some(sent) => {
+                let mut command = Command::new(sent);
+                command.arg0(program);
+                command
+            }
+        };
         command.args(arguments);
         for name in RANK_VARIABLES {
             command.env_remove(name);

@@ -1,17 +1,10 @@
 //! A daemon on this host: this very program again, talking over its standard input and output
 //! exactly as it would through ssh.
 
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
+use super::Started;
 use crate::job::Refusal;
-
-/// A daemon that was started, and the streams to it.
-#[derive(Debug)]
-pub(crate) struct Started {
-    pub(crate) child: Child,
-    pub(crate) to: ChildStdin,
-    pub(crate) from: ChildStdout,
-}
 
 /// Starts the daemon.
 pub(crate) fn start() -> Result<Started, Refusal> {
@@ -31,5 +24,10 @@ pub(crate) fn start() -> Result<Started, Refusal> {
     let Some((to, from)) = streams else {
         return Err(Refusal::launch("the local daemon has no streams"));
     };
-    Ok(Started { child, to, from })
+    Ok(Started {
+        child,
+        to,
+        from,
+        errors: None,
+    })
 }

@@ -37,6 +37,21 @@ pub struct Assignment {
     /// Instead of ranks, one process that runs this many ranks as its threads; it gets no control
     /// stream and is spoken of as rank 0.
     pub threads: Option<u32>,
+    /// Files that the host gets from the launcher.
+    pub files: Vec<SentFile>,
+    /// Which of them is the program; otherwise the host has it.
+    pub sent_program: Option<u32>,
+}
+
+/// A file that the launcher has and a host may need.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentFile {
+    /// Its name for the ranks, relative to their working directory.
+    pub name: String,
+    /// The hash of its contents.
+    pub hash: u128,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// From the launcher to a daemon.
@@ -69,6 +84,16 @@ pub enum ToDaemon {
         /// How many.
         bytes: u32,
     },
+    /// The next piece of the file that was asked for.
+    File(#[serde(with = "bytes")] Vec<u8>),
+    /// The launcher is there. A daemon that has heard this once and then hears nothing for so long is cut off, and
+    /// ends its ranks.
+    Beat {
+        /// Longest silence.
+        fence_millis: u64,
+    },
+    /// The launcher is about to be stopped: silence means nothing until it speaks again.
+    Quiet,
 }
 
 /// One of the two output streams of a rank.
@@ -177,4 +202,21 @@ pub enum FromDaemon {
     },
     /// Nobody will read any more input.
     InputClosed,
+    /// Send this file of the assignment.
+    NeedFile {
+        /// Its place there.
+        file: u32,
+    },
+    /// So many bytes of a file were kept; see [`FILE_WINDOW_BYTES`](super::FILE_WINDOW_BYTES).
+    FileTaken {
+        /// How many.
+        bytes: u32,
+    },
+    /// The daemon is there.
+    Beat,
+    /// The user should know this.
+    Note {
+        /// One line.
+        message: String,
+    },
 }

@@ -1,14 +1,15 @@
 //! The launcher at work: feeds what happens to `control`, and does what it says.
 
+mod freight;
+mod link;
+mod links;
+
 use std::io;
-use std::os::fd::AsRawFd;
-use std::process::{Child, ChildStdin, ChildStdout};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use phalanx::wire::control::{Decoder, FromDaemon, Stream, ToDaemon, encode};
+use phalanx::wire::control::{FromDaemon, Stream, ToDaemon};
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook_mio::v1_0::Signals;
 
@@ -18,29 +19,18 @@ use crate::input::Input;
 use crate::job::{Identity, Plan, Refusal};
 use crate::orphans::Orphans;
 use crate::output::Lines;
+use crate::ship::Freight;
 use crate::sink::Sink;
-use crate::start;
-use crate::stream::{Outbox, Read, read, set_nonblocking};
+use freight::Sending;
+use link::{Link, TOKENS_PER_DAEMON};
 
 const WAKER: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const CALLERS: Token = Token(2);
 const FIRST_DAEMON: usize = 3;
-const TOKENS_PER_DAEMON: usize = 2;
 
 /// Bytes read from a daemon at once.
 const READ_BYTES: usize = 64 * 1024;
-
-/// A daemon and the streams to it.
-struct Link {
-    child: Child,
-    to: Option<ChildStdin>,
-    from: Option<ChildStdout>,
-    inbox: Decoder,
-    outbox: Outbox,
-    /// Output that was taken from it and not yet credited, of each stream.
-    owed: [usize; 2],
-}
 
 struct Launcher {
     plan: Plan,
@@ -50,6 +40,8 @@ struct Launcher {
     signals: Signals,
     job: Job,
     links: Vec<Link>,
+    /// This program, for hosts that do not have it.
+    own: Option<Freight>,
     orphans: Orphans,
     lines: [Lines; 2],
     sinks: [Sink; 2],
@@ -90,6 +82,7 @@ impl Launcher {
             timeout: plan.timeout,
             stall_timeout: plan.stall_timeout,
             check: plan.check,
+            host_timeout: plan.elsewhere.host_timeout,
         };
         Ok(Self {
             job: Job::new(setup, Duration::ZERO),
@@ -100,6 +93,7 @@ impl Launcher {
             ],
             input: Input::new(waker)?,
             links: Vec::new(),
+            own: None,
             orphans: Orphans::claim(),
             callers,
             shows: false,
@@ -111,40 +105,6 @@ impl Launcher {
             poll,
             signals,
         })
-    }
-
-    fn start_daemons(&mut self) -> Result<(), Refusal> {
-        for host in self.plan.placement.hosts.clone() {
-            let started = start::start(&host)?;
-            let link = Link {
-                child: started.child,
-                to: Some(started.to),
-                from: Some(started.from),
-                inbox: Decoder::default(),
-                outbox: Outbox::default(),
-                owed: [0; 2],
-            };
-            self.register(&link, self.links.len())
-                .map_err(|error| Refusal::launch(format!("cannot reach the daemon: {error}")))?;
-            self.links.push(link);
-        }
-        Ok(())
-    }
-
-    fn register(&self, link: &Link, node: usize) -> io::Result<()> {
-        let base = FIRST_DAEMON + node * TOKENS_PER_DAEMON;
-        let registry = self.poll.registry();
-        if let Some(from) = &link.from {
-            set_nonblocking(from)?;
-            let fd = from.as_raw_fd();
-            registry.register(&mut SourceFd(&fd), Token(base), Interest::READABLE)?;
-        }
-        if let Some(to) = &link.to {
-            set_nonblocking(to)?;
-            let fd = to.as_raw_fd();
-            registry.register(&mut SourceFd(&fd), Token(base + 1), Interest::WRITABLE)?;
-        }
-        Ok(())
     }
 
     fn now(&self) -> Duration {
@@ -168,14 +128,20 @@ impl Launcher {
                         }
                     }
                     SIGNALS => self.take_signals(),
-                    Token(token) if (token - FIRST_DAEMON) % TOKENS_PER_DAEMON == 0 => {
-                        self.listen((token - FIRST_DAEMON) / TOKENS_PER_DAEMON);
+                    Token(token) => {
+                        let token = token - FIRST_DAEMON;
+                        let node = token / TOKENS_PER_DAEMON;
+                        match token % TOKENS_PER_DAEMON {
+                            0 => self.listen(node),
+                            2 => self.listen_to_way(node),
+                            _ => {}
+                        }
                     }
-                    Token(_) => {}
                 }
             }
             self.move_input();
             let now = self.now();
+            self.look_after_starts(now);
             self.job.tick(now);
             for lines in &mut self.lines {
                 lines.tick(now);
@@ -196,7 +162,8 @@ impl Launcher {
 
     fn patience(&self) -> Option<Duration> {
         let lines = self.lines.iter().filter_map(Lines::next_deadline);
-        let next = lines.chain(self.job.next_deadline()).min()?;
+        let links = self.links.iter().filter_map(Link::next_deadline);
+        let next = lines.chain(links).chain(self.job.next_deadline()).min()?;
         // Rounded up, because the poll counts in whole milliseconds.
         Some(next.saturating_sub(self.now()) + Duration::from_micros(999))
     }
@@ -213,49 +180,6 @@ impl Launcher {
                 crate::signals::stop_here();
             }
         }
-    }
-
-    /// Takes in what a daemon says.
-    fn listen(&mut self, node: usize) {
-        let mut buffer = [0_u8; READ_BYTES];
-        loop {
-            let link = &mut self.links[node];
-            let Some(from) = &link.from else { return };
-            match read(from, &mut buffer) {
-                Read::Later => return,
-                Read::End => {
-                    link.from = None;
-                    self.lost(node, "it ended without a word");
-                    return;
-                }
-                Read::Bytes(count) => link.inbox.extend(&buffer[..count]),
-            }
-            loop {
-                match self.links[node].inbox.next::<FromDaemon>() {
-                    Ok(Some(message)) => self.hear(node, message),
-                    Ok(None) => break,
-                    Err(error) => {
-                        self.links[node].from = None;
-                        self.lost(node, &error.to_string());
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    fn lost(&mut self, node: usize, why: &str) {
-        let link = &mut self.links[node];
-        link.to = None;
-        // It has ended, or is of no use; only when it is really gone are its orphans ours.
-        let _ = link.child.kill();
-        let _ = link.child.wait();
-        let event = Event::DaemonLost {
-            node: narrow(node),
-            why: why.to_owned(),
-        };
-        let now = self.now();
-        self.job.handle(event, now);
     }
 
     fn hear(&mut self, node: usize, message: FromDaemon) {
@@ -276,7 +200,21 @@ impl Launcher {
             }
             FromDaemon::InputTaken { bytes } => self.input.taken(bytes as usize),
             FromDaemon::InputClosed => self.input.close(),
+            FromDaemon::Beat => {}
+            FromDaemon::NeedFile { file } => {
+                self.links[node].sending = Some(Sending::of(file as usize));
+                self.send_file(node);
+            }
+            FromDaemon::FileTaken { bytes } => {
+                if let Some(sending) = &mut self.links[node].sending {
+                    sending.taken(bytes as usize);
+                }
+                self.send_file(node);
+            }
             message => {
+                if matches!(message, FromDaemon::Hello { .. }) {
+                    self.links[node].greeted();
+                }
                 if matches!(message, FromDaemon::Started { rank: 0, .. }) {
                     self.input.begin();
                 }
@@ -297,9 +235,14 @@ impl Launcher {
                 Action::Send { node, message } => self.send(node as usize, &message),
                 Action::Table(table) => self.show(&table),
                 Action::Say(line) => self.lines[1].say(&format!("phalanx: {line}")),
-                Action::KillGroups { pids, .. } => {
-                    pids.into_iter().for_each(kill_group);
-                    self.kill_orphans();
+                Action::KillGroups { node, pids } => {
+                    let link = &mut self.links[node as usize];
+                    link.abandon();
+                    // Elsewhere the numbers are others'; what was cut off there ends itself.
+                    if link.is_local {
+                        pids.into_iter().for_each(kill_group);
+                        self.kill_orphans();
+                    }
                 }
                 Action::Finish(code) => self.exit = Some(code),
                 Action::Leave(code) => return Some(code),
@@ -325,27 +268,6 @@ impl Launcher {
         });
         let alive: Vec<u32> = alive.collect();
         self.orphans.kill(&alive);
-    }
-
-    fn send(&mut self, node: usize, message: &ToDaemon) {
-        match encode(message) {
-            Ok(bytes) => self.links[node].outbox.push(bytes),
-            Err(error) => self.lost(node, &error.to_string()),
-        }
-    }
-
-    fn flush_links(&mut self) {
-        for link in &mut self.links {
-            if let Some(to) = &link.to {
-                if link.outbox.flush(to).is_err() {
-                    // Its end shows on the stream from it, after its last words.
-                    link.to = None;
-                }
-            }
-            if link.to.is_none() {
-                link.outbox.clear();
-            }
-        }
     }
 
     fn move_input(&mut self) {
@@ -375,18 +297,6 @@ impl Launcher {
             let now = self.now();
             self.job.handle(Event::OutputClosed, now);
             self.act();
-        }
-    }
-}
-
-impl Drop for Launcher {
-    /// Daemons see the end of their input and kill what still runs.
-    fn drop(&mut self) {
-        for link in &mut self.links {
-            link.to = None;
-            link.from = None;
-            // It has ended, or does now; if it is stuck, waiting would not help.
-            let _ = link.child.try_wait();
         }
     }
 }
