@@ -31,6 +31,8 @@ fn assignment(command: &[&str]) -> Assignment {
         directory_required: false,
         kill_grace_millis: 100,
         threads: None,
+        files: Vec::new(),
+        sent_program: None,
     }
 }
 
