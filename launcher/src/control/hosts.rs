@@ -77,6 +77,8 @@ impl Job {
     /// Ranks are started everywhere or nowhere.
     fn start_when_all_are_there(&mut self) {
         if self.daemons.iter().all(|daemon| daemon.greeted) {
+            // Before the first rank runs: a host that is cut off then has to know that it counts.
+            self.beat();
             let nodes = u32::try_from(self.daemons.len()).unwrap_or(u32::MAX);
             let start = |node| Action::Start { node };
             self.actions.extend((0..nodes).map(start));

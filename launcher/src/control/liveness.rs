@@ -94,6 +94,13 @@ impl Job {
             self.host_lost(node, &report::silent(timeout));
         }
         if self.liveness.beats(now) {
+            self.beat();
+        }
+    }
+
+    /// Tells every daemon that we are there, and for how long silence is to be suffered.
+    pub(super) fn beat(&mut self) {
+        if let Some(timeout) = self.liveness.timeout {
             let fence = timeout.saturating_sub(timeout / 6);
             let fence_millis = u64::try_from(fence.as_millis()).unwrap_or(u64::MAX);
             for (node, daemon) in (0..).zip(&self.daemons) {

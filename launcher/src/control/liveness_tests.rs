@@ -39,8 +39,14 @@ fn two_hosts() -> Job {
         };
         job.handle(Event::Daemon { node, message }, Duration::ZERO);
     }
-    let starts = [Action::Start { node: 0 }, Action::Start { node: 1 }];
-    assert_eq!(job.take_actions(), starts);
+    let message = || ToDaemon::Beat { fence_millis: 2500 };
+    let beat = |node| Action::Send {
+        node,
+        message: message(),
+    };
+    let start = |node| Action::Start { node };
+    let orders = [beat(0), beat(1), start(0), start(1)];
+    assert_eq!(job.take_actions(), orders, "no rank runs before the fence");
     for rank in 0..4 {
         let message = FromRank::Join {
             protocol: PROTOCOL,
