@@ -106,11 +106,20 @@ impl Bed {
         assert!(output.status.success(), "{words:?}: {output:?}");
     }
 
+    /// Kills the `choice`-th of the processes of a host with such names. False when there is none.
+    pub(crate) fn kill_one(&self, host: &str, name: &str, choice: usize) -> bool {
+        let script = format!(
+            "set -- $(pgrep -x '{name}.*'); [ $# = 0 ] && exit 0; shift $(({choice} % $#)); kill -KILL $1 && echo hit"
+        );
+        self.on(host, &["sh", "-c", &script]).contains("hit")
+    }
+
     /// The launcher on the head.
     pub(crate) fn start(&self, words: &[&str]) -> Running {
         let launcher = env!("CARGO_BIN_EXE_phalanx");
         let mut command = self.command(&[&["on", "head", launcher, "run"], words].concat());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.current_dir(root());
         Running::start(command)
     }
 

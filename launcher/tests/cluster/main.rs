@@ -4,31 +4,38 @@
 //! Where such hosts cannot be made, the tests say so and do nothing.
 
 mod bed;
+#[path = "../common/examples.rs"]
+mod built;
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
+mod kills;
 
 use bed::bed;
 
 /// This very program, as ranks: see [`common::run_part`].
 #[test]
 fn ranked_program() {
-    let Some(_) = common::part() else {
+    let Some(part) = common::part() else {
         return; // This process is the one that tests.
     };
     common::leave(phalanx::run(|world| -> phalanx::Result<()> {
         let sum = world.allreduce(world.rank() as u64 + 1, phalanx::Sum)?;
         println!("rank {} of {}: sum {sum}", world.rank(), world.size());
-        Ok(())
+        if part != "endless" {
+            return Ok(());
+        }
+        loop {
+            world.allreduce(1_u64, phalanx::Sum)?;
+        }
     }))
 }
 
 /// Words that run `ranked_program` as ranks; the program comes from here.
-fn ranked() -> Vec<String> {
+fn ranked(part: &str) -> Vec<String> {
     let program = std::env::current_exe().expect("this program has a path");
     let program = program.to_str().expect("UTF-8").to_owned();
-    ["--env", "PHALANX_TEST_PART=sum"]
-        .map(str::to_owned)
+    ["--env".to_owned(), format!("PHALANX_TEST_PART={part}")]
         .into_iter()
         .chain([program])
         .chain(["--exact", "ranked_program", "--nocapture"].map(str::to_owned))
@@ -38,7 +45,7 @@ fn ranked() -> Vec<String> {
 #[test]
 fn a_job_runs_on_hosts_that_have_nothing() {
     let Some(bed) = bed(3) else { return };
-    let ranked = ranked();
+    let ranked = ranked("sum");
     let ranked: Vec<&str> = ranked.iter().map(String::as_str).collect();
     for hosts in ["node1:2,node2:2,node3:2", "head:2,node1:2,node2:2"] {
         let words = [&["--host", hosts, "-n", "6"], &ranked[..]].concat();
@@ -51,6 +58,28 @@ fn a_job_runs_on_hosts_that_have_nothing() {
     }
     let kept = bed.on("node1", &["sh", "-c", "ls $HOME/.cache/phalanx | wc -l"]);
     assert_eq!(kept.trim(), "2", "the launcher and the program, once each");
+}
+
+/// The same system, the same ranks: the same bits, wherever they run.
+#[test]
+fn a_system_is_solved_bit_for_bit_as_on_one_host() {
+    let Some(bed) = bed(3) else { return };
+    let matrix = "examples/data/bcsstk01.mtx";
+    let solve = |hosts: &[&str], name: &str| {
+        let solution = bed.state().join(name);
+        let path = solution.to_str().expect("UTF-8");
+        let program = [built::example("cg"), matrix, "--output", path];
+        let words = [hosts, &["-n", "6"], &program[..]].concat();
+        let outcome = bed.run(&words);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        bed.assert_clean();
+        std::fs::read(solution).expect("rank 0 has written it")
+    };
+    let alone = solve(&[], "alone");
+    for hosts in ["node1:2,node2:2,node3:2", "head:1,node1:3,node2:2"] {
+        let words = ["--host", hosts, "--ship-file", matrix];
+        assert!(solve(&words, "spread") == alone, "over {hosts}");
+    }
 }
 
 #[test]
