@@ -6,11 +6,16 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use phalanx::wire::control::SentFile;
+#[cfg(target_os = "linux")]
+use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, CWD, linkat};
+use rustix::io::Errno;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::ship::Content;
@@ -20,6 +25,12 @@ const ENTRIES_MAX: usize = 32;
 const BYTES_MAX: u64 = 2 << 30;
 /// Letters in the name of an entry.
 const NAME_LETTERS: usize = 32;
+
+/// Opens a file without a name in a directory; elsewhere a directory cannot be opened so at all.
+#[cfg(target_os = "linux")]
+const NAMELESS: u32 = OFlags::TMPFILE.bits();
+#[cfg(not(target_os = "linux"))]
+const NAMELESS: u32 = 0;
 
 /// The directory.
 #[derive(Debug)]
@@ -31,7 +42,8 @@ pub(super) struct Cache {
 
 /// A file that is coming in.
 pub(super) struct Incoming {
-    path: PathBuf,
+    /// Its name meanwhile; none where the file system knows files without.
+    path: Option<PathBuf>,
     to: PathBuf,
     file: File,
     state: Xxh3,
@@ -87,13 +99,25 @@ impl Cache {
 
     /// Begins to take in a file.
     pub(super) fn receive(&self, file: &SentFile) -> io::Result<Incoming> {
-        let path = self.place.join(own_name(".new"));
-        let open = File::options()
+        // Without a name it goes with this process, whatever becomes of it.
+        let nameless = File::options()
             .write(true)
-            .create(true)
-            .truncate(true)
             .mode(0o700)
-            .open(&path)?;
+            .custom_flags(NAMELESS as i32)
+            .open(&self.place);
+        let (open, path) = match nameless {
+            Ok(open) => (open, None),
+            Err(_) => {
+                let path = self.place.join(own_name(".new"));
+                let open = File::options()
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .mode(0o700)
+                    .open(&path)?;
+                (open, Some(path))
+            }
+        };
         Ok(Incoming {
             to: self.path(file),
             path,
@@ -191,16 +215,35 @@ impl Incoming {
                 "it arrived damaged, or changed while it was sent",
             ));
         }
-        fs::rename(&self.path, &self.to)?;
+        match &self.path {
+            Some(path) => fs::rename(path, &self.to)?,
+            None => self.give_name()?,
+        }
         self.kept = true;
         Ok(true)
+    }
+
+    /// Another daemon may have been quicker with the same contents, or one before us may have left less.
+    fn give_name(&self) -> io::Result<()> {
+        let file = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let link = || linkat(CWD, &file, CWD, &self.to, AtFlags::SYMLINK_FOLLOW);
+        match link() {
+            Err(Errno::EXIST) => {
+                let _ = fs::remove_file(&self.to);
+                match link() {
+                    Ok(()) | Err(Errno::EXIST) => Ok(()),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            other => other.map_err(io::Error::from),
+        }
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if !self.kept {
-            let _ = fs::remove_file(&self.path);
+        if let Some(path) = self.path.as_ref().filter(|_| !self.kept) {
+            let _ = fs::remove_file(path);
         }
     }
 }
