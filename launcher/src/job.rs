@@ -147,15 +147,12 @@ impl Plan {
             Some(program) => command.insert(0, program),
             None => settle_program(&mut command, args.wdir.is_some())?,
         }
-        let mut environment = args.env;
         let ports = args.ports.map(|(low, high)| format!("{low}-{high}"));
-        for (name, value) in [
+        let options = [
             ("PHALANX_INTERFACE", args.interface),
             ("PHALANX_PORTS", ports),
             ("PHALANX_CHECK", args.check.then(|| "1".to_owned())),
-        ] {
-            environment.extend(value.map(|value| (name.to_owned(), value)));
-        }
+        ];
         let threads = (args.style == Style::Threads).then_some(size);
         let processes = if threads.is_some() { 1 } else { size };
         let wishes = Wishes {
@@ -183,14 +180,9 @@ impl Plan {
             show: Show::new(&args.hosts),
             placement,
             threads,
-            transport: match args.transport {
-                Transport::Auto => TransportChoice::Auto,
-                Transport::Unix => TransportChoice::Unix,
-                Transport::Tcp => TransportChoice::Tcp,
-                Transport::Shm => TransportChoice::Shm,
-            },
+            transport: args.transport.into(),
             command,
-            environment,
+            environment: with_options(args.env, options),
             carried: inherit::carried(std::env::vars_os()),
             directory,
             directory_required: args.wdir.is_some(),
@@ -232,6 +224,28 @@ impl Plan {
         self.elsewhere.equip(&mut assignment);
         assignment
     }
+}
+
+impl From<Transport> for TransportChoice {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Auto => Self::Auto,
+            Transport::Unix => Self::Unix,
+            Transport::Tcp => Self::Tcp,
+            Transport::Shm => Self::Shm,
+        }
+    }
+}
+
+/// Options that travel as variables, behind those that were typed as such.
+fn with_options(
+    mut environment: Vec<(String, String)>,
+    options: [(&str, Option<String>); 3],
+) -> Vec<(String, String)> {
+    for (name, value) in options {
+        environment.extend(value.map(|value| (name.to_owned(), value)));
+    }
+    environment
 }
 
 /// As many ranks as all hosts would like to run, or as were asked for on each.
