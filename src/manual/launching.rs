@@ -78,8 +78,8 @@
 //!
 //! Rank 0 does for such a job what the launcher does else: it tells where all are, ends the job when a rank is lost
 //! before it finalized, panics, fails or aborts, and prints one line that names it. If rank 0 is the one that is lost,
-//! the first of the others prints it. Rank 0 stays in `finalize` until all have finalized. The connections for this
-//! are encrypted and authenticated (Noise, `NNpsk0`). Processes of one host talk over Unix sockets instead of shared
+//! the first of the others prints it. A host that falls silent is given up after twelve seconds.
+//! Rank 0 stays in `finalize` until all have finalized. The connections for this are encrypted and authenticated (Noise, `NNpsk0`). Processes of one host talk over Unix sockets instead of shared
 //! memory, deadlocks are not looked for, and `agree` ends the job: that takes `phalanx run`.
 //!
 //! A process that was started as one of several and cannot find the others is told so by `init`, and what to do,

@@ -11,8 +11,11 @@ use crate::wire::control::{Decoder, encode};
 use crate::wire::noise::Session;
 
 /// Silence after which the other host is asked whether it is still there, and between two such questions.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(3);
 const QUESTIONS: u32 = 3;
+/// As long as IDLE and all questions together; for what was sent and never confirmed.
+#[cfg(target_os = "linux")]
+const UNCONFIRMED_MILLIS: u32 = 12_000;
 
 /// The connection; neither sending nor receiving blocks.
 #[derive(Debug)]
@@ -39,7 +42,7 @@ impl Line {
         sockopt::set_tcp_keepintvl(&stream, IDLE)?;
         sockopt::set_tcp_keepcnt(&stream, QUESTIONS)?;
         #[cfg(target_os = "linux")]
-        sockopt::set_tcp_user_timeout(&stream, 20_000)?;
+        sockopt::set_tcp_user_timeout(&stream, UNCONFIRMED_MILLIS)?;
         Ok(Self {
             stream: TcpStream::from_std(stream),
             session,
