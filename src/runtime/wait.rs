@@ -234,10 +234,12 @@ impl Station {
 }
 
 fn sleep_until(core: &Core, vigil: &Vigil, now: Instant, waited: Duration) -> Option<Instant> {
+    // Every wait that is not over soon asks about the others: also the last one, for the farewell.
+    let watches = core.control.is_some();
     let watch = if waited < WATCH_AFTER {
-        vigil.call().map(|_| now + (WATCH_AFTER - waited))
+        let looks = watches || vigil.call().is_some();
+        looks.then(|| now + (WATCH_AFTER - waited))
     } else {
-        let watches = core.control.is_some();
         watches.then(|| now + Duration::from_secs(5))
     };
     [
