@@ -23,6 +23,13 @@ pub const NODE_AREAS: usize = 8;
 /// After so many looks in vain at a peer's shared memory only its bell is listened to.
 pub const SHM_MISSES_MAX: u32 = 2000;
 
+/// So often a blocking receive looks for its message before it becomes a request.
+pub const DIRECT_LOOKS_MAX: u32 = 400;
+
+/// One blocking receive in so many becomes a request at once: these also look at everything else that
+/// has to go on.
+pub const DIRECT_PER_TURN: u32 = 32;
+
 /// Bytes of a result that one rank makes at a time when ranks meet in shared memory.
 pub const MEETING_PIECE_BYTES: usize = 8 * 1024;
 

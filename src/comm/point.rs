@@ -3,8 +3,9 @@
 use std::panic::Location;
 
 use super::{Call, Communicator, Probe, Source, Status, Tag, in_elements};
-use crate::engine::{Capacity, Envelope, Mode};
+use crate::engine::{Capacity, Envelope, Mode, Pattern};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::TAG_MAX;
 use crate::pod::{OwnedElements, Pod, fingerprint};
 use crate::runtime::{Fault, RecvArgs, SendArgs};
 
@@ -36,8 +37,12 @@ impl Communicator {
     #[doc(alias = "MPI_Send")]
     #[track_caller]
     pub fn send<T: Pod>(&self, elements: &[T], dest: usize, tag: impl Into<Tag>) -> Result<()> {
-        let call = Call::new("send", Location::caller());
-        self.send_mode(&call, elements, dest, tag.into(), Mode::Standard)
+        let (site, tag) = (Location::caller(), tag.into());
+        if self.send_directly(elements, dest, tag) {
+            return Ok(());
+        }
+        let call = Call::new("send", site);
+        self.send_mode(&call, elements, dest, tag, Mode::Standard)
     }
 
     /// Sends elements to rank `dest` and blocks until the receiver has begun to receive them.
@@ -66,8 +71,12 @@ impl Communicator {
         source: impl Into<Source>,
         tag: impl Into<Tag>,
     ) -> Result<Status> {
-        let call = Call::new("recv_into", Location::caller());
-        self.recv_slice(call, buffer, source.into(), tag.into())
+        let (site, source, tag) = (Location::caller(), source.into(), tag.into());
+        if let Some(status) = self.recv_directly(site, buffer, source, tag) {
+            return status;
+        }
+        let call = Call::new("recv_into", site);
+        self.recv_slice(call, buffer, source, tag)
     }
 
     /// Receives a message of any length into a new vector. Blocks until it is there.
@@ -177,6 +186,57 @@ impl Communicator {
         let found = self.inner.runtime.poll_probe(pattern).transpose();
         let found = found.map_err(|fault| self.error(&call, fault, ""))?;
         Ok(found.map(|envelope| self.probed(&envelope)))
+    }
+
+    /// Sends, if that can be done at once; `false` when nothing was done, whatever the reason.
+    fn send_directly<T: Pod>(&self, elements: &[T], dest: usize, tag: Tag) -> bool {
+        let (Some(to), Tag::Is(tag @ ..=TAG_MAX)) = (self.inner.group.peer(dest), tag) else {
+            return false;
+        };
+        let args = SendArgs {
+            to,
+            context: self.inner.context.point_to_point(),
+            tag,
+            check: fingerprint::<T>(),
+            mode: Mode::Standard,
+        };
+        let bytes = bytemuck::cast_slice(elements);
+        self.inner.runtime.send_directly(&args, bytes)
+    }
+
+    /// Receives, if the message comes within a moment; `None` when nothing was done, whatever the reason.
+    fn recv_directly<T: Pod>(
+        &self,
+        site: &'static Location<'static>,
+        buffer: &mut [T],
+        source: Source,
+        tag: Tag,
+    ) -> Option<Result<Status>> {
+        let Source::Rank(source) = source else {
+            return None;
+        };
+        let tag = match tag {
+            Tag::Any => None,
+            Tag::Is(tag @ ..=TAG_MAX) => Some(tag),
+            Tag::Is(_) => return None,
+        };
+        let args = RecvArgs {
+            pattern: Pattern {
+                context: self.inner.context.point_to_point(),
+                source: Some(self.inner.group.peer(source)?),
+                tag,
+            },
+            check: fingerprint::<T>(),
+        };
+        let bytes = bytemuck::cast_slice_mut(buffer);
+        let outcome = self.inner.runtime.recv_directly(&args, bytes)?;
+        Some(match outcome {
+            Ok(envelope) => Ok(self.status::<T>(&envelope)),
+            Err(fault) => {
+                let call = Call::new("recv_into", site);
+                Err(self.recv_error::<T>(&call, &args, fault))
+            }
+        })
     }
 
     pub(super) fn send_mode<T: Pod>(

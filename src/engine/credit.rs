@@ -24,7 +24,7 @@ use crate::base::ids::Peer;
 use crate::limits::ENVELOPE_CREDIT_BYTES;
 use crate::wire::header::{Flags, Header, Kind};
 
-const ENVELOPE: u64 = ENVELOPE_CREDIT_BYTES as u64;
+pub(super) const ENVELOPE: u64 = ENVELOPE_CREDIT_BYTES as u64;
 /// Announcements that are asked for at a time.
 const ENVELOPES_GRANT: u64 = 256;
 /// Messages of collectives that a peer may announce without credit before they are received: that

@@ -22,6 +22,7 @@
 mod arrive;
 pub mod collective;
 pub mod credit;
+mod direct;
 mod discard;
 pub mod matching;
 mod peer;
@@ -42,6 +43,7 @@ use crate::wire::header::{Header, Kind};
 
 use collective::Collectives;
 pub use collective::Mismatch;
+pub use direct::Letter;
 use matching::{MatchQueue, NodeId};
 use peer::PeerState;
 pub use types::{

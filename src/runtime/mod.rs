@@ -7,6 +7,7 @@ mod account;
 pub(crate) mod buffers;
 mod collectives;
 mod control;
+mod direct;
 mod dispute;
 mod execute;
 pub(crate) mod group;

@@ -42,6 +42,8 @@ pub(crate) struct Core {
     pub(crate) waits: Waits,
     /// What the launcher has asked and was not told yet.
     pub(crate) question: Option<u32>,
+    /// Counts receives that were tried without a request.
+    pub(crate) direct: u32,
     /// Counts turns in which anything happened.
     pub(crate) activity: u64,
     /// Strict mode: every send waits for its receiver.
@@ -65,6 +67,7 @@ impl Core {
             record: None,
             waits: Waits::default(),
             question: None,
+            direct: 0,
             activity: 0,
             strict: false,
             races: Vec::new(),

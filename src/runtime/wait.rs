@@ -76,9 +76,14 @@ impl Station {
     pub(crate) fn act<R>(&self, action: impl FnOnce(&mut Core) -> R) -> R {
         let mut core = self.lock();
         let result = action(&mut core);
-        core.settle();
-        self.tell(&mut core);
+        self.settle(&mut core);
         result
+    }
+
+    /// Does what was brought about, and tells whoever waits for what was completed thereby.
+    pub(crate) fn settle(&self, core: &mut Core) {
+        core.settle();
+        self.tell(core);
     }
 
     /// One look for news, without waiting.

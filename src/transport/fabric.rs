@@ -1,5 +1,6 @@
 //! One rank's view of all others.
 
+mod direct;
 mod ending;
 
 use std::collections::VecDeque;

@@ -141,6 +141,12 @@ impl Inbox {
         self.begin(&header, rules, sink)
     }
 
+    /// Counts a frame.
+    pub(super) fn note(&mut self, peer: Peer, header: &Header) {
+        traced::arrived(peer, header);
+        self.frames += 1;
+    }
+
     /// A header has arrived; what follows is its payload.
     pub(super) fn begin(
         &mut self,
@@ -160,8 +166,7 @@ impl Inbox {
                 rules.peer, header.epoch.0, rules.epoch.0
             )));
         }
-        traced::arrived(rules.peer, header);
-        self.frames += 1;
+        self.note(rules.peer, header);
         if header.kind == Kind::Goodbye {
             self.finished = true;
             return Ok(());

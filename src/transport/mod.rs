@@ -62,6 +62,7 @@ mod waiter;
 pub use addresses::{Interface, interfaces, usable};
 pub use fabric::{Fabric, Turn};
 pub use faulty::Faults;
+pub(crate) use shm::Head;
 pub(crate) use shm::cells::{Area, CELLS, PastCall, SHORT_BYTES, SLOT_BYTES};
 pub use shm::{Segment, SharedConfig};
 #[cfg(fuzzing)]

@@ -33,6 +33,17 @@ struct Frame {
     body: Body,
 }
 
+/// What lies at the head of a peer's ring, for a receive that was not posted.
+#[derive(Debug)]
+pub(crate) enum Head<R> {
+    /// Nothing yet.
+    Nothing,
+    /// The message that was wanted; it is taken.
+    Taken(R),
+    /// Something else.
+    Other,
+}
+
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) peer: Peer,
@@ -229,6 +240,47 @@ impl Link {
             wanted |= self.consumer.publish(memory);
         }
         (Ok(any), wanted)
+    }
+
+    /// Takes the message at the head of the ring, if it is there whole and `taken` gives something for its
+    /// header; with that comes where its bytes go, of which too many are thrown away. Gives also whether
+    /// the peer waits for the room that this made.
+    #[inline]
+    pub(super) fn take_head<'a, R>(
+        &mut self,
+        memory: &SharedMemory,
+        rules: &Rules,
+        taken: impl FnOnce(&Header) -> Option<(R, &'a mut [u8])>,
+    ) -> (Head<R>, bool) {
+        let record = match self.consumer.peek(memory) {
+            Ok(None) => return (Head::Nothing, false),
+            Ok(Some(record)) if record.kind == SHORT => record,
+            _ => return (Head::Other, false),
+        };
+        let busy = self.ended || self.gone.is_some() || !self.inbox.is_between_frames();
+        let Some(left) = record.length.checked_sub(SHORT_HEADER_BYTES) else {
+            return (Head::Other, false);
+        };
+        let mut head = [0; HEADER_BYTES];
+        memory.read(record.at, &mut head[..SHORT_HEADER_BYTES]);
+        let Ok(header) = Header::decode(&head) else {
+            return (Head::Other, false);
+        };
+        let whole = header.kind == Kind::Eager && header.length == left as u64;
+        let ours = header.source == rules.peer && header.epoch == rules.epoch;
+        if busy || rules.deaf || !whole || !ours {
+            return (Head::Other, false);
+        }
+        let Some((result, into)) = taken(&header) else {
+            return (Head::Other, false);
+        };
+        let count = left.min(into.len());
+        memory.read(record.at + SHORT_HEADER_BYTES, &mut into[..count]);
+        self.inbox.note(rules.peer, &header);
+        self.consumer.pop(record);
+        self.misses = 0;
+        let wanted = self.consumer.publish(memory);
+        (Head::Taken(result), wanted)
     }
 
     /// Whether something has arrived that was not read.

@@ -27,6 +27,7 @@
 
 mod calls;
 pub(super) mod cells;
+mod direct;
 mod link;
 mod segment;
 
@@ -42,6 +43,7 @@ use crate::limits::{SHM_MISSES_MAX, STEP_ASIDE_MICROS_MIN};
 use crate::sys::peer_memory::{allow_reading_by, read_process};
 use crate::sys::processor;
 use crate::wire::header::{Header, Kind};
+pub(crate) use link::Head;
 use link::Link;
 pub use segment::Segment;
 use segment::{State, Token};
@@ -177,19 +179,24 @@ impl Shared {
         sink: &mut impl Sink,
     ) {
         let local = self.local(to);
-        let (leaving, segment, me) = (self.leaving, Arc::clone(&self.segment), self.me);
-        let link = self.link(local);
+        let (leaving, me) = (self.leaving, self.me);
+        self.link(local); // It is made when it is first needed.
+        let (Some(link), segment) = (self.links[local].as_deref_mut(), &*self.segment) else {
+            return;
+        };
         if leaving || link.ended {
             Body::queued(header, payload).give_up(to, sink);
             return;
         }
-        match link.send(&segment, me, header, payload, sink) {
+        let sent = link.send(segment, me, header, payload, sink);
+        let unsent = link.has_unsent();
+        match sent {
             Ok(true) => segment.notify(local, me),
             Ok(false) => {}
             // Its turn finds the same, and says so.
             Err(corrupt) => self.mistrust(local, &corrupt),
         }
-        if self.link(local).has_unsent() {
+        if unsent {
             self.activate(local); // A turn goes on with it.
         }
     }
