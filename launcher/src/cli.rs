@@ -10,6 +10,7 @@ use crate::daemon;
 use crate::exit;
 use crate::place::By;
 use crate::start::args::StartArgs;
+use crate::talk::TalkArgs;
 
 /// Starts ranked programs and watches over them.
 #[derive(Debug, Parser)]
@@ -144,6 +145,9 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) start: StartArgs,
+
+    #[command(flatten)]
+    pub(crate) talk: TalkArgs,
 
     #[command(flatten)]
     pub(crate) build: BuildArgs,

@@ -40,7 +40,7 @@ Exit codes:
   75       a time limit ran out
   76       messages that make no sense, or another version of the library
   77       a process could not prove that it belongs to the job
-  141      the reader of our standard output has gone";
+  141      the reader of our standard output has gone, or files of --output-dir cannot be written";
 
 #[cfg(test)]
 mod tests {

@@ -15,6 +15,17 @@ const PREFIXES: [&str; 2] = ["PHALANX_", "RUST_"];
 /// A variable whose name has one of these in it stays here: others may read a process's environment.
 const SECRETS: [&str; 4] = ["SECRET", "TOKEN", "PASSWORD", "KEY"];
 
+/// Refuses variables that the daemon sets.
+pub(crate) fn check(asked: &[(String, String)]) -> Result<(), Refusal> {
+    let own = |(name, _): &&(String, String)| RANK_VARIABLES.contains(&name.as_str());
+    match asked.iter().find(own) {
+        Some((name, _)) => Err(Refusal::usage(format!(
+            "--env {name}: the launcher sets this variable itself; leave it out"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// The variables of ours that ranks of another host get.
 pub(crate) fn carried(
     ours: impl IntoIterator<Item = (OsString, OsString)>,

@@ -14,6 +14,7 @@ use crate::inherit;
 use crate::nodes::{self, Host};
 use crate::place::{self, Placement, Wishes};
 use crate::start::elsewhere::Elsewhere;
+use crate::talk;
 
 /// Time between the polite and the final signal when ranks are ended.
 pub(crate) const KILL_GRACE: Duration = Duration::from_millis(250);
@@ -55,8 +56,11 @@ impl Refusal {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) placement: Placement,
-    /// A line to say before anything is started.
-    pub(crate) note: Option<String>,
+    /// Lines to say before anything is started.
+    pub(crate) notes: Vec<String>,
+    pub(crate) verbose: bool,
+    /// Where files take the output, instead of our own streams.
+    pub(crate) output_dir: Option<PathBuf>,
     pub(crate) show: Show,
     pub(crate) threads: Option<u32>,
     pub(crate) transport: TransportChoice,
@@ -114,14 +118,18 @@ impl Plan {
     }
 
     /// What the lines of each rank begin with, if with anything.
-    pub(crate) fn labels(&self) -> Option<Arc<[String]>> {
+    pub(crate) fn labels(&self, coloured: bool) -> Option<Arc<[String]>> {
         let nodes = (0_usize..).zip(&self.placement.node_of);
         let hosts = &self.placement.hosts;
         let label: &dyn Fn((usize, &u32)) -> String = match self.tag_output? {
             Tag::Rank => &|(rank, _)| format!("[{rank}] "),
             Tag::Host => &|(rank, node)| format!("[{rank} {}] ", hosts[*node as usize].name),
         };
-        Some(nodes.map(label).collect())
+        let paint = |(rank, text): (usize, String)| match coloured {
+            true => talk::coloured(rank, &text),
+            false => text,
+        };
+        Some(nodes.map(label).enumerate().map(paint).collect())
     }
 
     /// Checks what was typed, and builds the program when asked to.
@@ -130,15 +138,7 @@ impl Plan {
         let size = args
             .ranks
             .unwrap_or_else(|| all_slots(&found.hosts, args.hosts.ranks_per_node));
-        if let Some((name, _)) = args
-            .env
-            .iter()
-            .find(|(name, _)| RANK_VARIABLES.contains(&name.as_str()))
-        {
-            return Err(Refusal::usage(format!(
-                "--env {name}: the launcher sets this variable itself; leave it out"
-            )));
-        }
+        inherit::check(&args.env)?;
         let here = std::env::current_dir().ok();
         let used_here = found.hosts.iter().any(|host| host.here);
         let directory = inherit::directory(args.wdir.as_deref(), here.as_deref(), used_here)?;
@@ -165,7 +165,6 @@ impl Plan {
             None => found.hosts,
         };
         let placement = place::place(&hosts, processes, &wishes).map_err(Refusal::usage)?;
-        let asked = found.by.is_some() || args.hosts.display_map;
         let program = command.first().map_or("", String::as_str);
         let elsewhere = Elsewhere::new(
             &args.start,
@@ -174,9 +173,15 @@ impl Plan {
             program,
             directory.as_deref(),
         )?;
+        let asked = (found.by.is_some() || args.hosts.display_map) && !args.talk.quiet;
+        let told = || talk::hosts_line(&hosts, found.by.as_deref());
+        let told = args.talk.verbose.then(told);
+        let crowded = placement.oversubscribed().filter(|_| asked);
         Ok(Self {
             elsewhere,
-            note: placement.oversubscribed().filter(|_| asked),
+            notes: told.into_iter().chain(crowded).collect(),
+            verbose: args.talk.verbose,
+            output_dir: args.talk.output_dir,
             show: Show::new(&args.hosts),
             placement,
             threads,

@@ -12,6 +12,7 @@ mod cli;
 mod control;
 mod daemon;
 mod exit;
+mod files;
 mod inherit;
 mod input;
 mod job;
@@ -25,6 +26,7 @@ mod signals;
 mod sink;
 mod start;
 mod stream;
+mod talk;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -49,7 +51,7 @@ fn main() -> ExitCode {
 
 fn run(args: cli::RunArgs) -> u8 {
     report(job::Plan::new(args).and_then(|plan| {
-        if let Some(note) = &plan.note {
+        for note in &plan.notes {
             eprintln!("phalanx: {note}");
         }
         match plan.show {

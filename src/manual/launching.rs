@@ -117,7 +117,9 @@
 //! * The working directory, or `--wdir`. A host that does not have it lets its ranks run in the home directory, which a
 //!   line says; one that `--wdir` names must exist on every host.
 //! * Standard input: rank 0 gets it, the others an empty one. Standard output and error of all ranks are
-//!   forwarded in whole lines, with `--tag-output` each behind its rank.
+//!   forwarded in whole lines, with `--tag-output` each behind its rank, in a colour of its own on a terminal (unless
+//!   `NO_COLOR` is set). With `--output-dir DIR` they go, unchanged, to files such as `DIR/rank-03.out` and
+//!   `DIR/rank-03.err` instead; files of these names are made anew, and a disk that is full ends the job.
 //! * SIGINT, SIGTERM and SIGHUP reach every rank; the second one kills. SIGUSR1 and SIGUSR2 are
 //!   passed on as they are.
 //!
@@ -139,7 +141,9 @@
 //! | 75   | a time limit ran out: `--timeout`, or one of the program            |
 //! | 76   | messages that make no sense, or another version of the library      |
 //! | 77   | a process could not prove that it belongs to the job                |
-//! | 141  | the reader of the launcher's standard output has gone               |
+//! | 141  | the reader of the output has gone, or its files cannot be written   |
+//!
+//! `--verbose` adds which hosts are used, who named them, and where daemons run; `--quiet` leaves out notes.
 //!
 //! Without the launcher the code of a lost rank is 72 for all others, since nobody sees its own; 71 says that a rank
 //! did not find the others; a panic is 101, an abort its code. What the whole job's code is, `srun` or `mpiexec` decides.

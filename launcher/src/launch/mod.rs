@@ -15,12 +15,14 @@ use signal_hook_mio::v1_0::Signals;
 
 use crate::callers::Callers;
 use crate::control::{Action, Event, Job, Setup};
+use crate::files::{self, Files};
 use crate::input::Input;
 use crate::job::{Identity, Plan, Refusal};
 use crate::orphans::Orphans;
 use crate::output::Lines;
 use crate::ship::Freight;
 use crate::sink::Sink;
+use crate::talk::wants_colours;
 use freight::Sending;
 use link::{Link, TOKENS_PER_DAEMON};
 
@@ -45,11 +47,13 @@ struct Launcher {
     orphans: Orphans,
     lines: [Lines; 2],
     sinks: [Sink; 2],
+    /// They take the output of ranks when the user wants it there.
+    files: Option<Files>,
     input: Input,
     callers: Callers,
     /// SIGQUIT has asked what the ranks do.
     shows: bool,
-    /// The reader of our standard output has gone, and the job knows.
+    /// The reader of our standard output has gone, or a file cannot be written, and the job knows.
     output_closed: bool,
     exit: Option<u8>,
 }
@@ -57,6 +61,9 @@ struct Launcher {
 /// Runs the job and returns its exit code.
 pub(crate) fn run(plan: Plan) -> Result<u8, Refusal> {
     let cannot = |error: io::Error| Refusal::launch(format!("cannot start the job: {error}"));
+    if let Some(place) = &plan.output_dir {
+        files::create(place, plan.placement.node_of.len())?;
+    }
     let mut launcher = Launcher::new(plan, Identity::draw()?).map_err(cannot)?;
     launcher.start_daemons()?;
     launcher.serve().map_err(cannot)
@@ -86,7 +93,18 @@ impl Launcher {
         };
         Ok(Self {
             job: Job::new(setup, Duration::ZERO),
-            lines: [Lines::new(plan.labels()), Lines::new(plan.labels())],
+            lines: [
+                Lines::new(plan.labels(wants_colours(&io::stdout()))),
+                Lines::new(plan.labels(wants_colours(&io::stderr()))),
+            ],
+            files: match &plan.output_dir {
+                Some(place) => Some(Files::new(
+                    place,
+                    plan.placement.node_of.len(),
+                    Arc::clone(&waker),
+                )?),
+                None => None,
+            },
             sinks: [
                 Sink::new(Stream::Output, Arc::clone(&waker))?,
                 Sink::new(Stream::Error, Arc::clone(&waker))?,
@@ -151,13 +169,24 @@ impl Launcher {
             }
             self.move_output();
             self.flush_links();
-            if let Some(code) = self
-                .exit
-                .filter(|_| self.sinks.iter().all(Sink::is_drained))
-            {
-                return Ok(code);
+            if let Some(code) = self.exit.filter(|_| self.is_drained()) {
+                return Ok(match self.file_failure() {
+                    Some(_) if code == 0 => crate::exit::OUTPUT_CLOSED,
+                    _ => code,
+                });
             }
         }
+    }
+
+    fn file_failure(&self) -> Option<&str> {
+        self.files.as_ref().and_then(Files::failure)
+    }
+
+    /// Whether all output was written, or the user knows why not.
+    fn is_drained(&self) -> bool {
+        let files = self.files.as_ref().is_none_or(Files::is_drained);
+        let told = self.output_closed || self.file_failure().is_none();
+        files && told && self.sinks.iter().all(Sink::is_drained)
     }
 
     fn patience(&self) -> Option<Duration> {
@@ -191,11 +220,11 @@ impl Launcher {
                 bytes,
             } => {
                 let place = place(stream);
-                if bytes.is_empty() {
-                    self.lines[place].end(rank);
-                } else {
-                    self.lines[place].push(rank, &bytes, now);
-                    self.links[node].owed[place] += bytes.len();
+                self.links[node].owed[place] += bytes.len();
+                match &self.files {
+                    Some(files) => files.write(rank, stream, bytes),
+                    None if bytes.is_empty() => self.lines[place].end(rank),
+                    None => self.lines[place].push(rank, &bytes, now),
                 }
             }
             FromDaemon::InputTaken { bytes } => self.input.taken(bytes as usize),
@@ -212,8 +241,12 @@ impl Launcher {
                 self.send_file(node);
             }
             message => {
-                if matches!(message, FromDaemon::Hello { .. }) {
+                if let FromDaemon::Hello { host, pid, .. } = &message {
                     self.links[node].greeted();
+                    if self.plan.verbose {
+                        let line = format!("phalanx: daemon on {host}, process {pid}");
+                        self.lines[1].say(&line);
+                    }
                 }
                 if matches!(message, FromDaemon::Started { rank: 0, .. }) {
                     self.input.begin();
@@ -279,10 +312,21 @@ impl Launcher {
 
     /// Hands lines to the writers, and credit to the daemons when the writers keep up.
     fn move_output(&mut self) {
+        let failure = self.file_failure().map(str::to_owned);
+        if (self.sinks[0].is_closed() || failure.is_some()) && !self.output_closed {
+            self.output_closed = true;
+            if let Some(failure) = failure {
+                self.lines[1].say(&format!("phalanx: {failure}"));
+            }
+            let now = self.now();
+            self.job.handle(Event::OutputClosed, now);
+            self.act();
+        }
         for stream in [Stream::Output, Stream::Error] {
             let place = place(stream);
             self.sinks[place].write(self.lines[place].take());
-            if !self.sinks[place].has_room() {
+            let files_have_room = self.files.as_ref().is_none_or(Files::has_room);
+            if !self.sinks[place].has_room() || !files_have_room {
                 continue;
             }
             for node in 0..self.links.len() {
@@ -291,12 +335,6 @@ impl Launcher {
                     self.send(node, &ToDaemon::Taken { stream, bytes });
                 }
             }
-        }
-        if self.sinks[0].is_closed() && !self.output_closed {
-            self.output_closed = true;
-            let now = self.now();
-            self.job.handle(Event::OutputClosed, now);
-            self.act();
         }
     }
 }
