@@ -81,6 +81,60 @@ fn verify(algorithm: &Algorithm, operations: &[Operation<'_>], element_bytes: us
     }
 }
 
+/// Reductions whose bits must not depend on where ranks run: the operands are grouped from the left as well.
+#[test]
+fn reductions_from_the_left_group_their_operands_so() {
+    let left = ALGORITHMS
+        .iter()
+        .filter(|one| one.name.ends_with("from_left"));
+    assert_eq!(left.clone().count(), 3);
+    for algorithm in left {
+        for (size, count) in (1..=RANKS_MAX).flat_map(|size| [(size, 1), (size, 2 * size + 3)]) {
+            let (root, commutative) = (size / 2, false);
+            let operation = match algorithm.kind {
+                Kind::Reduce => Operation::Reduce {
+                    root,
+                    count,
+                    commutative,
+                },
+                _ => Operation::Allreduce { count, commutative },
+            };
+            let ranks = 0..size;
+            let schedules: Vec<_> = ranks
+                .clone()
+                .map(|rank| algorithm.build(&operation, rank, size, 8))
+                .collect();
+            let lengths = |rank| {
+                (
+                    operation.input_length(rank, size),
+                    operation.output_length(rank, size),
+                )
+            };
+            let lengths: Vec<_> = ranks.map(lengths).collect();
+            let memory = |(rank, (input, output)): (usize, &(usize, usize))| Memory {
+                input: vec![Some(rank.to_string()); *input],
+                output: vec![Some(rank.to_string()); *output],
+            };
+            let memories = lengths.iter().enumerate().map(memory).collect();
+            let job = Job::new(&schedules, &lengths).expect("sound");
+            let combine = |a: &String, b: &String| format!("({a} {b})");
+            let ends = job
+                .run(memories, combine, Delivery::Synchronous, |_| 0)
+                .expect("ends");
+            let wanted = (1..size).fold("0".to_owned(), |value, rank| format!("({value} {rank})"));
+            for output in ends.iter().flat_map(|end| &end.output) {
+                assert_eq!(
+                    output.as_ref(),
+                    Some(&wanted),
+                    "{} {} on {size}",
+                    algorithm.kind,
+                    algorithm.name
+                );
+            }
+        }
+    }
+}
+
 /// Whether each rank, when it has done all its steps, can only have done them after all ranks began.
 fn everyone_hears_of_everyone(schedules: &[Schedule]) -> bool {
     let everyone = (0..schedules.len()).fold(0u64, |bits, rank| bits | 1 << rank);

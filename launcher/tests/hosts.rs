@@ -35,6 +35,10 @@ fn everything(world: &Communicator) -> Result<()> {
         assert!(at_root.is_none_or(|value| value.to_bits() == sum.to_bits()));
         bits = bits.rotate_left(5) ^ sum.to_bits();
     }
+    bits = [bits, other_bits(world)?, other_bits(&halves(world)?)?]
+        .into_iter()
+        .fold(0, |bits, more| bits.rotate_left(5) ^ more);
+    let bits = world.allreduce(bits, phalanx::BitXor)?;
     for length in [1, 1000, 300_000] {
         let mut values = vec![rank as u64; length];
         world.allreduce_into(&mut values, Sum)?;
@@ -55,6 +59,40 @@ fn everything(world: &Communicator) -> Result<()> {
     }
     println!("bits {bits:016x}");
     Ok(())
+}
+
+/// Even and odd ranks, from the last to the first.
+fn halves(world: &Communicator) -> Result<Communicator> {
+    let half = world.split(Some(world.rank() as u64 % 2), -(world.rank() as i64))?;
+    Ok(half.expect("everyone has a colour"))
+}
+
+/// The bits of all reductions, of short and long vectors.
+fn other_bits(communicator: &Communicator) -> Result<u64> {
+    let (rank, size) = (communicator.rank(), communicator.size());
+    let mut bits = 0_u64;
+    let mut note = |values: &[f64]| {
+        for value in values {
+            bits = bits.rotate_left(7) ^ value.to_bits();
+        }
+    };
+    for block in [1, 50, 1000, 20_000] {
+        let own: Vec<f64> = (0..block * size)
+            .map(|index| 1.0 / (3.0 + (index * 13 + rank * 7) as f64))
+            .collect();
+        let mut values = own.clone();
+        communicator.allreduce_into(&mut values, Sum)?;
+        note(&values);
+        let mut values = own.clone();
+        communicator.scan_into(&mut values, Sum)?;
+        note(&values);
+        let mut values = own.clone();
+        communicator.exscan_into(&mut values, Sum)?;
+        note(&values);
+        note(&communicator.reduce_scatter_block(&own, Sum)?);
+        note(&communicator.reduce_scatter(&own, &vec![block; size], Sum)?);
+    }
+    Ok(bits)
 }
 
 fn blocked(world: &Communicator) -> Result<()> {

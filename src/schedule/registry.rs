@@ -124,7 +124,7 @@ impl Algorithm {
 }
 
 /// All there are.
-pub static ALGORITHMS: [&Algorithm; 46] = [
+pub static ALGORITHMS: [&Algorithm; 47] = [
     &barrier::dissemination::ALGORITHM,
     &barrier::flat::ALGORITHM,
     &bcast::binomial::ALGORITHM,
@@ -142,6 +142,7 @@ pub static ALGORITHMS: [&Algorithm; 46] = [
     &allreduce::ring::ALGORITHM,
     &allreduce::dual_root::ALGORITHM,
     &allreduce::from_left::ALGORITHM,
+    &allreduce::blocks_from_left::ALGORITHM,
     &scan::recursive_doubling::ALGORITHM,
     &scan::linear::ALGORITHM,
     &exscan::recursive_doubling::ALGORITHM,

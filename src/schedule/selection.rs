@@ -383,7 +383,8 @@ mod tests {
         assert_eq!(selection.choose(&LONG, 4, 8).name, "ring");
         assert_eq!(selection.crowded(true).choose(&SHORT, 8, 8).name, "tree");
         let across = Selection::default().across_hosts(true);
-        assert_eq!(across.choose(&LONG, 8, 8).name, "from_left");
+        assert_eq!(across.choose(&SHORT, 8, 8).name, "from_left");
+        assert_eq!(across.choose(&LONG, 8, 8).name, "blocks_from_left");
         assert_eq!(across.shares_up_to(Kind::Allreduce), None);
     }
 

@@ -98,6 +98,13 @@ static REDUCE: &[Rule] = &[
 // 2(p-1) rounds, so never with more than a few ranks.
 static ALLREDUCE: &[Rule] = &[
     Rule::new(
+        &allreduce::blocks_from_left::ALGORITHM,
+        "the same bits as on one host, the work shared",
+    )
+    .ranks(3, ANY)
+    .from(16 * KIB)
+    .across_hosts(),
+    Rule::new(
         &allreduce::from_left::ALGORITHM,
         "the same bits as on one host",
     )
