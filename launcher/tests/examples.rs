@@ -134,6 +134,26 @@ fn cg_finds_the_same_solution_however_it_is_started() {
 }
 
 #[test]
+fn cg_finds_the_same_bits_wherever_ranks_run() {
+    let directory = Directory::new("cg-hosts");
+    let solution = directory.file("solution.txt");
+    let matrix = matrix("bcsstk01.mtx");
+    let mut first: Option<(String, Vec<u8>)> = None;
+    for hosts in ["1", "2", "3", "6"] {
+        let way = ["-n", "6", "--pretend-hosts", hosts];
+        let outcome = job(&way, "cg", &[&matrix, "--output", &solution]);
+        assert_eq!(outcome.code, Some(0), "{hosts} hosts: {}", outcome.stderr);
+        let written = std::fs::read(&solution).expect("written");
+        std::fs::remove_file(&solution).expect("removes");
+        let order = value_of(&outcome, "order");
+        let (iterations, _) = order.split_once(" iterations").expect("they are counted");
+        let (at_first, bytes) = first.get_or_insert_with(|| (iterations.into(), written.clone()));
+        assert_eq!(*at_first, iterations, "{hosts} hosts");
+        assert!(*bytes == written, "{hosts} hosts: another solution");
+    }
+}
+
+#[test]
 fn heat_paints_the_same_plate_however_it_is_started() {
     let directory = Directory::new("heat");
     let file = directory.file("heat.png");
