@@ -141,7 +141,7 @@ impl Sockets {
         }
     }
 
-    /// The time that a link waited for may have come.
+    /// The time that a link waited for may have come. Gives whether anything has changed for others.
     pub(super) fn tick(&mut self, peer: Peer, now: Instant, sink: &mut impl Sink) -> bool {
         let Some(link) = self.links.get_mut(&peer) else {
             return false;
@@ -172,7 +172,8 @@ impl Sockets {
             }
             Some(_) => {
                 self.dial_on_time(peer, now, sink);
-                true
+                // One more attempt in vain is nothing that has happened.
+                self.dialing(peer).is_none()
             }
         }
     }
@@ -405,6 +406,7 @@ impl Sockets {
                 let place = self.drop_candidate(peer, index);
                 let failure = Failure::Silent(error.to_string());
                 self.place_failed(peer, place, failure, now, sink);
+                return self.dialing(peer).is_none();
             }
             Some(Ok(())) => self.greet(peer, index, now, sink),
         }
