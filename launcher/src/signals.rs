@@ -36,9 +36,9 @@ pub(crate) fn of_launcher() -> io::Result<Signals> {
     Signals::new(wanted)
 }
 
-/// Receives the ends of children.
+/// Receives the ends of children, and the wish that a daemon end.
 pub(crate) fn of_daemon() -> io::Result<Signals> {
-    Signals::new([signal::SIGCHLD])
+    Signals::new([signal::SIGCHLD, signal::SIGTERM])
 }
 
 /// Stops this process until somebody continues it.

@@ -36,6 +36,16 @@ fn interrupt_and_terminate_end_the_job_with_their_codes() {
 }
 
 #[test]
+fn a_daemon_that_is_terminated_ends_its_ranks_as_a_batch_system_means_it() {
+    let mark = Mark::new();
+    let (running, _) = start(&mark, ":", "exec sleep 600");
+    kill_process(running.daemon(), Signal::TERM).expect("it runs");
+    let outcome = running.finish();
+    assert_eq!(outcome.code, Some(143), "{}", outcome.stderr);
+    mark.assert_gone();
+}
+
+#[test]
 fn ranks_can_end_well_on_a_signal() {
     let mark = Mark::new();
     let (running, _) = start(&mark, "trap 'echo saved; exit 0' TERM", "sleep 600 & wait");

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use phalanx::wire::control::{Exit, FromDaemon, FromRank, Stream, ToDaemon, ToRank, encode};
 use rustix::process::{Signal, WaitOptions, WaitStatus};
+use signal_hook::consts::SIGTERM;
 
 use super::child::index;
 use super::spawn::Spawner;
@@ -275,7 +276,10 @@ impl Daemon {
 
     /// Waits for all processes that have ended.
     pub(super) fn reap(&mut self) -> io::Result<()> {
-        let _ = self.signals.pending().count();
+        // Whoever cancels a job elsewhere than at its launcher, as `scancel` does, means all of it.
+        if self.signals.pending().any(|signal| signal == SIGTERM) {
+            self.end(false);
+        }
         loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => {
