@@ -267,10 +267,32 @@ impl Mark {
 
     /// Waits until none is left; only a process that would stay makes this fail.
     pub(crate) fn assert_gone(&self) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !self.bearers().is_empty() {
-            assert!(Instant::now() < deadline, "left: {:?}", self.bearers());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        await_that("its processes are gone", || self.bearers().is_empty());
     }
+
+    /// Waits until there are some and all are in such a state.
+    pub(crate) fn await_processes(&self, what: &str, state: impl Fn(char) -> bool) {
+        await_that(&format!("all processes are {what}"), || {
+            let all = self.bearers();
+            let fits =
+                |process: &Pid| state(state_of(process.as_raw_nonzero().get().unsigned_abs()));
+            !all.is_empty() && all.iter().all(fits)
+        });
+    }
+}
+
+/// Waits until it is so; only what would never come to be makes this fail.
+pub(crate) fn await_that(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never came to be: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The state of a process as `ps` names it; `X` when there is none.
+pub(crate) fn state_of(process: u32) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit(") ").next().unwrap_or_default();
+    after_name.chars().next().unwrap_or('X')
 }
