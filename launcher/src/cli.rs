@@ -33,7 +33,7 @@ pub(crate) enum Command {
         long_about = "Runs a program as a number of ranks, which find each other through \
                       `phalanx::init`.\n\nAny program can be started, ranked or not. When a rank \
                       fails, the others are ended and the first cause is named; nothing is left \
-                      behind, whoever was killed. Standard input goes to rank 0. Lines of output \
+                      behind, whoever was killed. Standard input goes to rank 0, unless `--stdin` says otherwise. Lines of output \
                       are never mixed. SIGINT, SIGTERM and SIGHUP are passed on to the ranks, and \
                       the second one kills them; SIGUSR1 and SIGUSR2 are passed on as they are.",
         after_help = "Exit codes and examples: `phalanx run --help`",
@@ -386,6 +386,7 @@ mod tests {
             (&["--timeout", "soon", "x"], "above 0"),
             (&["--transport", "pigeon", "x"], "auto, shm, unix, tcp"),
             (&["--ports", "9-8", "x"], "20000-20999"),
+            (&["--stdin", "some", "x"], "`all` or `none`"),
             (&["--env", "=3", "x"], "NAME=VALUE"),
             (&["--env", "PHALANX_NO_SUCH_VARIABLE", "x"], "is not set"),
             (&["--frobnicate", "x"], "--frobnicate"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phalanx::base::ids::JobId;
-use phalanx::wire::control::{Assignment, NodeMap, PROTOCOL, Secret, TransportChoice};
+use phalanx::wire::control::{Assignment, InputFor, NodeMap, PROTOCOL, Secret, TransportChoice};
 
 use crate::cargo;
 use crate::cli::{HostArgs, RunArgs, Style, Tag, Transport};
@@ -68,6 +68,8 @@ pub(crate) struct Plan {
     pub(crate) environment: Vec<(String, String)>,
     /// Variables of ours that go to other hosts.
     pub(crate) carried: Vec<(String, String)>,
+    /// Which ranks get our standard input.
+    pub(crate) input: InputFor,
     pub(crate) directory: Option<String>,
     pub(crate) directory_required: bool,
     pub(crate) tag_output: Option<Tag>,
@@ -188,6 +190,7 @@ impl Plan {
             transport: args.transport.into(),
             command,
             environment: with_options(args.env, options),
+            input: input_for(args.talk.stdin, size, threads.is_some())?,
             carried: inherit::carried(std::env::vars_os()),
             directory,
             directory_required: args.wdir.is_some(),
@@ -196,6 +199,16 @@ impl Plan {
             stall_timeout: args.stall_timeout,
             check: args.check,
         })
+    }
+
+    /// The hosts with ranks that get our standard input.
+    pub(crate) fn nodes_with_input(&self) -> Vec<usize> {
+        let ranks = (0..).zip(&self.placement.node_of);
+        let takers = ranks.filter(|(rank, _)| self.input.reaches(*rank));
+        let mut nodes: Vec<usize> = takers.map(|(_, node)| *node as usize).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
     }
 
     /// What the daemon of this node is told.
@@ -219,6 +232,7 @@ impl Plan {
                 &self.carried,
                 &self.environment,
             ),
+            input: self.input,
             directory: self.directory.clone(),
             directory_required: self.directory_required,
             kill_grace_millis: u64::try_from(KILL_GRACE.as_millis()).unwrap_or(u64::MAX),
@@ -251,6 +265,18 @@ fn with_options(
         environment.extend(value.map(|value| (name.to_owned(), value)));
     }
     environment
+}
+
+/// Who gets our standard input; threads share that of their one process.
+fn input_for(asked: InputFor, size: u32, threads: bool) -> Result<InputFor, Refusal> {
+    match asked {
+        InputFor::Rank(rank) if rank >= size => Err(Refusal::usage(format!(
+            "--stdin {rank}: there is no such rank, the last one is {}",
+            size - 1
+        ))),
+        InputFor::Rank(_) if threads => Ok(InputFor::Rank(0)),
+        asked => Ok(asked),
+    }
 }
 
 /// As many ranks as all hosts would like to run, or as were asked for on each.

@@ -1,15 +1,20 @@
-//! What is said where: output into files, colours, and how much we say ourselves.
+//! What is said where: input and output, output into files, colours, and how much we say ourselves.
 
 use std::path::PathBuf;
 
 use clap::Args;
+use phalanx::wire::control::InputFor;
 
 use crate::nodes::Host;
 
-/// Where output goes, and how much the launcher says.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Output")]
+/// Where input and output go, and how much the launcher says.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Input and output")]
 pub(crate) struct TalkArgs {
+    /// Which ranks get standard input: a rank, `all` of them the whole of it, or `none`
+    #[arg(long, value_name = "RANK|all|none", value_parser = input_for, default_value = "0")]
+    pub(crate) stdin: InputFor,
+
     /// Write the output of each rank to files in DIR, such as rank-03.out and rank-03.err, and not here
     #[arg(long, value_name = "DIR")]
     pub(crate) output_dir: Option<PathBuf>,
@@ -21,6 +26,15 @@ pub(crate) struct TalkArgs {
     /// Leave out notes; only what went wrong is said
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+fn input_for(text: &str) -> Result<InputFor, String> {
+    match (text, text.parse()) {
+        ("all", _) => Ok(InputFor::Everybody),
+        ("none", _) => Ok(InputFor::Nobody),
+        (_, Ok(rank)) => Ok(InputFor::Rank(rank)),
+        _ => Err("give the number of a rank, `all` or `none`".to_owned()),
+    }
 }
 
 /// Colours of ranks, one after the other; all can be read on light and dark.

@@ -116,8 +116,12 @@
 //!   hostfile sets `PHALANX_INTERFACE` for the ranks of its host; `--interface` and `--env` count more.
 //! * The working directory, or `--wdir`. A host that does not have it lets its ranks run in the home directory, which a
 //!   line says; one that `--wdir` names must exist on every host.
-//! * Standard input: rank 0 gets it, the others an empty one. Standard output and error of all ranks are
-//!   forwarded in whole lines, with `--tag-output` each behind its rank, in a colour of its own on a terminal (unless
+//! * Standard input: rank 0 gets it, the others an empty one. `--stdin 3` gives it to rank 3, `--stdin all` the whole
+//!   of it to every rank, and `--stdin none` to nobody: then the launcher reads none of its own. It is read no faster
+//!   than ranks take it. With `all` each reads at its own pace, and one that closes it, or ends, is not waited for; one
+//!   that does not read holds up nobody until 64 MiB wait for it. From then on the others get no more than it does, and
+//!   after two seconds a line names it. Nothing is lost.
+//! * Standard output and error of all ranks are forwarded in whole lines, with `--tag-output` each behind its rank, in a colour of its own on a terminal (unless
 //!   `NO_COLOR` is set). With `--output-dir DIR` they go, unchanged, to files such as `DIR/rank-03.out` and
 //!   `DIR/rank-03.err` instead; files of these names are made anew, and a disk that is full ends the job.
 //! * SIGINT, SIGTERM and SIGHUP reach every rank; the second one kills. SIGUSR1 and SIGUSR2 are

@@ -18,14 +18,14 @@ mod stall;
 use serde::{Deserialize, Serialize};
 
 pub use account::{Account, Call, Race, Unmatched};
-pub use daemons::{Assignment, Exit, FromDaemon, Glance, SentFile, Stream, ToDaemon};
+pub use daemons::{Assignment, Exit, FromDaemon, Glance, InputFor, SentFile, Stream, ToDaemon};
 pub use framing::{ControlError, Decoder, encode};
 pub use ranks::{Agreed, Cause, Departure, FailureClass, FromRank, ToRank, Welcome};
 pub use rendezvous::{Arrival, FromMeeting, ToMeeting};
 pub use stall::{Answer, Awaits, Traffic, Wait};
 
 /// The version of everything in this module and of the frame header; both sides must agree exactly.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// Environment variable that holds the number of the inherited control descriptor.
 pub const CONTROL_FD_VARIABLE: &str = "PHALANX_CONTROL_FD";
@@ -35,8 +35,12 @@ pub const CONTROL_FD_VARIABLE: &str = "PHALANX_CONTROL_FD";
 /// else: other control messages keep flowing.
 pub const OUTPUT_WINDOW_BYTES: usize = 512 * 1024;
 
-/// Input that the launcher may have sent before rank 0 has taken it.
+/// Input that the launcher may have sent before any rank has taken it.
 pub const INPUT_WINDOW_BYTES: usize = 256 * 1024;
+
+/// Input that some ranks may have taken before others have, when all of them get it; each daemon keeps that
+/// much. So a rank that does not read holds up the others only when there is more.
+pub const INPUT_LAG_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Bytes of a file that the launcher may have sent before the daemon has kept them.
 pub const FILE_WINDOW_BYTES: usize = 1024 * 1024;

@@ -60,7 +60,7 @@ impl Daemon {
                 self.fence.disarm();
                 Ok(())
             }
-            ToDaemon::Input(bytes) => self.input(bytes),
+            ToDaemon::Input(bytes) => self.input(&bytes),
             ToDaemon::End { now } => {
                 self.end(now);
                 Ok(())
@@ -226,52 +226,6 @@ impl Daemon {
         if let Some(segment) = self.spawner.as_ref().and_then(Spawner::segment) {
             segment.announce_control(local);
         }
-    }
-
-    fn input(&mut self, bytes: Vec<u8>) -> io::Result<()> {
-        let Some(&local) = self.by_rank.get(&0) else {
-            // It is not started yet, or never will be: spawning goes first.
-            if !self.unborn.is_empty() {
-                self.spawn_some()?;
-                return self.input(bytes);
-            }
-            return Ok(());
-        };
-        let child = &mut self.children[local];
-        if bytes.is_empty() {
-            child.input_ends = true;
-        } else if child.input.is_some() {
-            child.input_queue.push(bytes);
-        }
-        self.flush_input(local)
-    }
-
-    fn flush_input(&mut self, local: usize) -> io::Result<()> {
-        let child = &mut self.children[local];
-        let Some(input) = &child.input else {
-            return Ok(());
-        };
-        match child.input_queue.flush(input) {
-            Ok(written) => {
-                if child.input_ends && child.input_queue.is_empty() {
-                    child.input = None;
-                }
-                match u32::try_from(written) {
-                    Ok(bytes) if bytes > 0 => self.tell(&FromDaemon::InputTaken { bytes }),
-                    _ => Ok(()),
-                }
-            }
-            Err(_) => self.close_input(local),
-        }
-    }
-
-    fn close_input(&mut self, local: usize) -> io::Result<()> {
-        let child = &mut self.children[local];
-        child.input_queue.clear();
-        if child.input.take().is_some() {
-            self.tell(&FromDaemon::InputClosed)?;
-        }
-        Ok(())
     }
 
     /// Waits for all processes that have ended.

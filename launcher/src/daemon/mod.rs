@@ -12,6 +12,7 @@ mod cache;
 mod child;
 mod deaths;
 mod events;
+mod feed;
 mod fetch;
 mod glances;
 mod memory;
@@ -39,6 +40,7 @@ use beat::Fence;
 use cache::Cache;
 use child::Child;
 use deaths::Deaths;
+use feed::Feed;
 use fetch::Fetch;
 use spawn::{Failure, Spawner};
 
@@ -71,6 +73,7 @@ struct Daemon {
     deaths: Option<Deaths>,
     /// Ranks of this host that are not started yet.
     unborn: VecDeque<u32>,
+    feed: Feed,
     /// Signals that came while some ranks were not started yet.
     deferred: Vec<i32>,
     children: Vec<Child>,
@@ -153,6 +156,7 @@ impl Daemon {
             spawner: None,
             deaths: None,
             unborn: VecDeque::new(),
+            feed: Feed::default(),
             deferred: Vec::new(),
             children: Vec::new(),
             by_pid: HashMap::new(),

@@ -22,8 +22,8 @@ use crate::stream::{Outbox, set_nonblocking};
 
 /// Descriptors that the daemon needs for itself, generously.
 const OWN_FILES: u64 = 64;
-/// Descriptors for each rank: two pipes and a socket.
-const FILES_PER_RANK: u64 = 3;
+/// Descriptors for each rank: three pipes and a socket.
+const FILES_PER_RANK: u64 = 4;
 
 /// A rank that was just started.
 #[derive(Debug)]
@@ -125,6 +125,11 @@ impl Spawner {
         Ok(spawned)
     }
 
+    /// Whether a rank gets the launcher's standard input.
+    pub(super) fn gives_input(&self, rank: u32) -> bool {
+        self.assignment.input.reaches(rank)
+    }
+
     /// The memory that the ranks of this host share, if they do.
     pub(super) const fn segment(&self) -> Option<&Segment> {
         self.segment.as_ref()
@@ -180,7 +185,7 @@ impl Spawner {
         if let Some(directory) = &assignment.directory {
             command.current_dir(directory);
         }
-        let input = if rank == 0 {
+        let input = if self.gives_input(rank) {
             Stdio::piped()
         } else {
             Stdio::null()

@@ -107,6 +107,7 @@ impl Launcher {
     pub(super) fn lost(&mut self, node: usize, why: &str) {
         let words = self.links[node].last_words();
         self.links[node].abandon();
+        self.input.close(node);
         let event = Event::DaemonLost {
             node: narrow(node),
             why: format!("{why}{words}"),

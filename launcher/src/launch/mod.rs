@@ -109,7 +109,7 @@ impl Launcher {
                 Sink::new(Stream::Output, Arc::clone(&waker))?,
                 Sink::new(Stream::Error, Arc::clone(&waker))?,
             ],
-            input: Input::new(waker)?,
+            input: Input::new(waker, &plan.nodes_with_input())?,
             links: Vec::new(),
             own: None,
             orphans: Orphans::claim(),
@@ -192,7 +192,9 @@ impl Launcher {
     fn patience(&self) -> Option<Duration> {
         let lines = self.lines.iter().filter_map(Lines::next_deadline);
         let links = self.links.iter().filter_map(Link::next_deadline);
-        let next = lines.chain(links).chain(self.job.next_deadline()).min()?;
+        let others = self.job.next_deadline().into_iter();
+        let others = others.chain(self.input.next_deadline());
+        let next = lines.chain(links).chain(others).min()?;
         // Rounded up, because the poll counts in whole milliseconds.
         Some(next.saturating_sub(self.now()) + Duration::from_micros(999))
     }
@@ -227,8 +229,12 @@ impl Launcher {
                     None => self.lines[place].push(rank, &bytes, now),
                 }
             }
-            FromDaemon::InputTaken { bytes } => self.input.taken(bytes as usize),
-            FromDaemon::InputClosed => self.input.close(),
+            FromDaemon::InputTaken {
+                most,
+                least,
+                laggard,
+            } => self.input.taken(node, most, least, laggard),
+            FromDaemon::InputClosed => self.input.close(node),
             FromDaemon::Beat => {}
             FromDaemon::NeedFile { file } => {
                 self.links[node].sending = Some(Sending::of(file as usize));
@@ -248,8 +254,10 @@ impl Launcher {
                         self.lines[1].say(&line);
                     }
                 }
-                if matches!(message, FromDaemon::Started { rank: 0, .. }) {
-                    self.input.begin();
+                if let FromDaemon::Started { rank, .. } = message {
+                    if self.plan.input.reaches(rank) {
+                        self.input.begin();
+                    }
                 }
                 let node = narrow(node);
                 self.job.handle(Event::Daemon { node, message }, now);
@@ -305,8 +313,12 @@ impl Launcher {
 
     fn move_input(&mut self) {
         while let Some(piece) = self.input.next() {
-            let node = self.plan.placement.node_of.first().copied().unwrap_or(0);
-            self.send(node as usize, &ToDaemon::Input(piece));
+            for node in self.input.takers() {
+                self.send(node, &ToDaemon::Input(piece.clone()));
+            }
+        }
+        if let Some(line) = self.input.tick(self.now()) {
+            self.lines[1].say(&format!("phalanx: {line}"));
         }
     }
 

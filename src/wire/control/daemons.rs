@@ -28,6 +28,8 @@ pub struct Assignment {
     pub command: Vec<String>,
     /// Variables set on top of the environment that the daemon has.
     pub environment: Vec<(String, String)>,
+    /// Which ranks get the launcher's standard input.
+    pub input: InputFor,
     /// Working directory.
     pub directory: Option<String>,
     /// It must exist on this host; otherwise the home directory takes its place.
@@ -41,6 +43,28 @@ pub struct Assignment {
     pub files: Vec<SentFile>,
     /// Which of them is the program; otherwise the host has it.
     pub sent_program: Option<u32>,
+}
+
+/// Which ranks get the launcher's standard input; the others get an empty one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InputFor {
+    /// None of them.
+    Nobody,
+    /// This one.
+    Rank(u32),
+    /// Each of them gets all of it.
+    Everybody,
+}
+
+impl InputFor {
+    /// Whether this rank gets it.
+    pub fn reaches(self, rank: u32) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Rank(one) => one == rank,
+            Self::Everybody => true,
+        }
+    }
 }
 
 /// A file that the launcher has and a host may need.
@@ -68,7 +92,7 @@ pub enum ToDaemon {
     },
     /// Send this signal to all your ranks.
     Signal(i32),
-    /// Standard input for rank 0; empty at its end.
+    /// Standard input for those of your ranks that get it; empty at its end.
     Input(#[serde(with = "bytes")] Vec<u8>),
     /// End all ranks: SIGTERM, and after the grace SIGKILL. At once when `now`.
     End {
@@ -195,12 +219,17 @@ pub enum FromDaemon {
     },
     /// All ranks have ended and all their output was forwarded; the daemon leaves.
     Done,
-    /// Rank 0 took so many bytes of its input; see [`INPUT_WINDOW_BYTES`](super::INPUT_WINDOW_BYTES).
+    /// How many bytes of the input ranks of this daemon took since the job began; see
+    /// [`INPUT_WINDOW_BYTES`](super::INPUT_WINDOW_BYTES) and [`INPUT_LAG_BYTES_MAX`](super::INPUT_LAG_BYTES_MAX).
     InputTaken {
-        /// How many.
-        bytes: u32,
+        /// The one that took most.
+        most: u64,
+        /// The one that took least of those that may still read.
+        least: u64,
+        /// The rank that took least.
+        laggard: u32,
     },
-    /// Nobody will read any more input.
+    /// None of this daemon's ranks will read any more input.
     InputClosed,
     /// Send this file of the assignment.
     NeedFile {
