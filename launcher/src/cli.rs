@@ -161,14 +161,8 @@ pub(crate) struct RunArgs {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Hosts")]
 pub(crate) struct HostArgs {
-    /// Hosts and how many ranks each would like to run (repeatable): `a:2,b,user@c`
-    #[arg(short = 'H', long, value_name = "HOST:SLOTS,...", value_parser = host_list,
-        conflicts_with = "hostfile")]
-    pub(crate) host: Vec<HostList>,
-
-    /// File with a host in each line (repeatable): `a slots=2` or `a:2`; see the manual for all forms
-    #[arg(long, value_name = "FILE", alias = "machinefile")]
-    pub(crate) hostfile: Vec<String>,
+    #[command(flatten)]
+    pub(crate) named: NamedHosts,
 
     /// How places are given to ranks
     #[arg(long, value_name = "WHAT", default_value = "slot")]
@@ -190,6 +184,20 @@ pub(crate) struct HostArgs {
     /// Show which ranks run where, and the command, and start nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// Hosts as they are named.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Hosts")]
+pub(crate) struct NamedHosts {
+    /// Hosts and how many ranks each would like to run (repeatable): `a:2,b,user@c`
+    #[arg(short = 'H', long, value_name = "HOST:SLOTS,...", value_parser = host_list,
+        conflicts_with = "hostfile")]
+    pub(crate) host: Vec<HostList>,
+
+    /// File with a host in each line (repeatable): `a slots=2` or `a:2`; see the manual for all forms
+    #[arg(long, value_name = "FILE", alias = "machinefile")]
+    pub(crate) hostfile: Vec<String>,
 }
 
 /// The hosts of one `--host`. A type of its own, because clap takes a bare `Vec` for many values.

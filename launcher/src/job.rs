@@ -136,7 +136,8 @@ impl Plan {
 
     /// Checks what was typed, and builds the program when asked to.
     pub(crate) fn new(args: RunArgs) -> Result<Self, Refusal> {
-        let found = nodes::find(&args.hosts.host, &args.hosts.hostfile).map_err(Refusal::usage)?;
+        let found = nodes::find(&args.hosts.named.host, &args.hosts.named.hostfile)
+            .map_err(Refusal::usage)?;
         let size = args
             .ranks
             .unwrap_or_else(|| all_slots(&found.hosts, args.hosts.ranks_per_node));

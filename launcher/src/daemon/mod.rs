@@ -16,7 +16,7 @@ mod feed;
 mod fetch;
 mod glances;
 mod memory;
-mod spawn;
+pub(crate) mod spawn;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -114,13 +114,8 @@ pub(crate) fn run(args: DaemonArgs) -> u8 {
     // Away from the terminal: its signals are for the launcher. It fails for a group's leader,
     // who has done the same before.
     let _ = rustix::process::setsid();
-    if let Some(hash) = args.verify.filter(|hash| !is_own_hash(hash)) {
-        eprintln!("phalanx: the copy {hash} of the launcher is damaged");
-        if let Some(place) = args.cache {
-            // Then the next start sends it again.
-            let _ = std::fs::remove_file(place.join(hash));
-        }
-        return crate::exit::LAUNCH;
+    if let Err(code) = verify(args.verify.as_deref(), args.cache.as_deref()) {
+        return code;
     }
     match Daemon::new(args.cache.map(Cache::open)).and_then(Daemon::serve) {
         Ok(()) => 0,
@@ -129,6 +124,19 @@ pub(crate) fn run(args: DaemonArgs) -> u8 {
             crate::exit::HOST_LOST
         }
     }
+}
+
+/// Makes sure that this program arrived as it was sent. The error is an exit code.
+pub(crate) fn verify(hash: Option<&str>, cache: Option<&Path>) -> Result<(), u8> {
+    let Some(hash) = hash.filter(|hash| !is_own_hash(hash)) else {
+        return Ok(());
+    };
+    eprintln!("phalanx: the copy {hash} of the launcher is damaged");
+    if let Some(place) = cache {
+        // Then the next start sends it again.
+        let _ = std::fs::remove_file(place.join(hash));
+    }
+    Err(crate::exit::LAUNCH)
 }
 
 /// Whether this program is the one that was to be sent.

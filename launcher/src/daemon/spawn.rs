@@ -25,6 +25,11 @@ const OWN_FILES: u64 = 64;
 /// Descriptors for each rank: three pipes and a socket.
 const FILES_PER_RANK: u64 = 4;
 
+/// Files that a daemon with so many ranks may have open.
+pub(crate) const fn files_for(ranks: usize) -> u64 {
+    OWN_FILES + FILES_PER_RANK * ranks as u64
+}
+
 /// A rank that was just started.
 #[derive(Debug)]
 pub(super) struct Spawned {
@@ -66,7 +71,7 @@ impl Spawner {
         settle_directory(&mut assignment)?;
         let segment = share_memory(&mut assignment, ranks)?;
         let boxes = make_boxes(&assignment, ranks);
-        let open_files = allow_files(OWN_FILES + FILES_PER_RANK * ranks as u64, ranks)?;
+        let open_files = allow_files(files_for(ranks), ranks)?;
         let welcome = ToRank::Welcome(Box::new(Welcome {
             protocol: PROTOCOL,
             job: assignment.job,

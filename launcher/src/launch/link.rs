@@ -12,12 +12,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::freight::Sending;
 use crate::ship::{Freight, PIECE_BYTES};
+use crate::start::Started;
 use crate::start::bootstrap::{Answer, Listener};
-use crate::start::{Started, failure};
+use crate::start::failure::{self, Explained};
 use crate::stream::{Outbox, Read, read, set_nonblocking};
 
 /// Descriptors of a link in the poll.
-pub(super) const TOKENS_PER_DAEMON: usize = 3;
+pub(crate) const TOKENS_PER_DAEMON: usize = 3;
 /// So much of what ssh and the like say is kept.
 const SAID_BYTES_MAX: usize = 16 * 1024;
 /// Time that a way has to end by itself, and then when it is asked to.
@@ -36,37 +37,39 @@ enum Stage {
 
 /// A daemon and the streams to it.
 #[derive(Debug)]
-pub(super) struct Link {
-    pub(super) host: String,
-    pub(super) is_local: bool,
+pub(crate) struct Link {
+    pub(crate) host: String,
+    pub(crate) is_local: bool,
     /// What brings us there, as it is called in messages.
     way: String,
-    pub(super) child: Child,
-    pub(super) to: Option<ChildStdin>,
-    pub(super) from: Option<ChildStdout>,
+    pub(crate) child: Child,
+    pub(crate) to: Option<ChildStdin>,
+    pub(crate) from: Option<ChildStdout>,
     errors: Option<ChildStderr>,
     said: Vec<u8>,
     /// How much of `said` the user knows already.
     told: usize,
     stage: Stage,
+    /// It has asked for our bytes.
+    was_sent: bool,
     patience: Duration,
     /// A sign of life is due until then.
     deadline: Option<Duration>,
-    pub(super) inbox: Decoder,
-    pub(super) outbox: Outbox,
+    pub(crate) inbox: Decoder,
+    pub(crate) outbox: Outbox,
     /// Output that was taken from it and not yet credited, of each stream.
-    pub(super) owed: [usize; 2],
+    pub(crate) owed: [usize; 2],
     pub(super) sending: Option<Sending>,
 }
 
 impl Link {
     /// A daemon here, which is what it is from the start.
-    pub(super) fn local(host: String, started: Started) -> Self {
+    pub(crate) fn local(host: String, started: Started) -> Self {
         Self::new(host, started, true, Stage::Speaking)
     }
 
     /// A daemon elsewhere, where `script` runs first.
-    pub(super) fn remote(
+    pub(crate) fn remote(
         host: String,
         way: &str,
         started: Started,
@@ -94,6 +97,7 @@ impl Link {
             said: Vec::new(),
             told: 0,
             stage,
+            was_sent: false,
             patience: Duration::ZERO,
             deadline: None,
             inbox: Decoder::default(),
@@ -104,7 +108,7 @@ impl Link {
     }
 
     /// Makes its streams wake the poll with three tokens from `base` on.
-    pub(super) fn register(&self, registry: &Registry, base: usize) -> io::Result<()> {
+    pub(crate) fn register(&self, registry: &Registry, base: usize) -> io::Result<()> {
         let add = |fd: i32, place: usize, interest: Interest| {
             registry.register(&mut SourceFd(&fd), Token(base + place), interest)
         };
@@ -124,22 +128,27 @@ impl Link {
     }
 
     /// Whether messages can be sent to the daemon.
-    pub(super) fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         matches!(self.stage, Stage::Speaking)
     }
 
+    /// Whether the host did not have this program and got it from us.
+    pub(crate) fn was_sent(&self) -> bool {
+        self.was_sent
+    }
+
     /// When patience with a start ends.
-    pub(super) fn next_deadline(&self) -> Option<Duration> {
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.deadline
     }
 
     /// The daemon has said who it is: its start is over.
-    pub(super) fn greeted(&mut self) {
+    pub(crate) fn greeted(&mut self) {
         self.deadline = None;
     }
 
     /// Takes in bytes from the host. An error says why there will be no daemon.
-    pub(super) fn hear(
+    pub(crate) fn hear(
         &mut self,
         bytes: &[u8],
         own: Option<&Freight>,
@@ -160,6 +169,7 @@ impl Link {
                 }
                 Answer::Need(system) => {
                     check(&system)?;
+                    self.was_sent = true;
                     own.map_or(Stage::Speaking, |_| Stage::Sending(0))
                 }
                 Answer::Nowhere(why) => {
@@ -190,7 +200,7 @@ impl Link {
     }
 
     /// Writes what the stream takes now.
-    pub(super) fn flush(&mut self, own: Option<&Freight>, now: Duration) -> io::Result<()> {
+    pub(crate) fn flush(&mut self, own: Option<&Freight>, now: Duration) -> io::Result<()> {
         loop {
             if let (Stage::Sending(offset), Some(own)) = (&mut self.stage, own) {
                 while self.outbox.len() < 2 * PIECE_BYTES && *offset < own.content.bytes {
@@ -219,7 +229,7 @@ impl Link {
     }
 
     /// Reads what ssh and the like say, and gives what the daemon has to tell the user.
-    pub(super) fn hear_errors(&mut self) -> Vec<String> {
+    pub(crate) fn hear_errors(&mut self) -> Vec<String> {
         let mut buffer = [0_u8; 4096];
         while let Some(errors) = &self.errors {
             match read(errors, &mut buffer) {
@@ -243,8 +253,8 @@ impl Link {
         own.map(|line| format!("{}: {line}", self.host)).collect()
     }
 
-    /// Why there is no daemon, in one line; `what` is what was seen.
-    pub(super) fn failure(&mut self, what: &str) -> String {
+    /// Why there is no daemon; `what` is what was seen.
+    pub(crate) fn failure(&mut self, what: &str) -> Explained {
         let ended = self.leave();
         self.hear_errors();
         let said = String::from_utf8_lossy(&self.said);
@@ -266,11 +276,11 @@ impl Link {
             }
             _ => what.to_owned(),
         };
-        failure::line(&self.host, &self.way, &what, &said)
+        failure::explain(&self.host, &self.way, &what, &said)
     }
 
     /// The last words of a way that broke down, as an addition to a sentence.
-    pub(super) fn last_words(&mut self) -> String {
+    pub(crate) fn last_words(&mut self) -> String {
         if self.is_local {
             return String::new();
         }
@@ -282,7 +292,7 @@ impl Link {
     }
 
     /// Ends our side of it, whatever state it is in.
-    pub(super) fn abandon(&mut self) {
+    pub(crate) fn abandon(&mut self) {
         self.to = None;
         self.from = None;
         self.deadline = None;
@@ -292,7 +302,7 @@ impl Link {
     }
 
     /// Lets the child end by itself, then asks it to, then ends it; for a short time each.
-    pub(super) fn leave(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn leave(&mut self) -> Option<ExitStatus> {
         self.to = None;
         for signal in [Signal::TERM, Signal::KILL] {
             let deadline = Instant::now() + LEAVE;

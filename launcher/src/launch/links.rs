@@ -9,16 +9,17 @@ use super::{FIRST_DAEMON, Launcher, READ_BYTES, narrow};
 use crate::control::Event;
 use crate::job::Refusal;
 use crate::ship::Freight;
-use crate::start::{self, bootstrap};
+use crate::start::{self, Role, bootstrap};
 use crate::stream::{Read, read};
 
 impl Launcher {
     /// Begins to start a daemon on every host.
     pub(super) fn start_daemons(&mut self) -> Result<(), Refusal> {
-        let script = self.script()?;
+        let (script, own) = self.first_words()?;
+        self.own = own;
         for host in &self.plan.elsewhere.hosts {
             let link = match host.here {
-                true => Link::local(host.name.clone(), start::local::start()?),
+                true => Link::local(host.name.clone(), start::local::start(Role::Daemon)?),
                 false => Link::remote(
                     host.name.clone(),
                     self.plan.elsewhere.options.name(),
@@ -36,20 +37,14 @@ impl Launcher {
         Ok(())
     }
 
-    /// What runs first on other hosts; empty when there are none.
-    fn script(&mut self) -> Result<String, Refusal> {
-        let cannot = |error| Refusal::launch(format!("cannot read this program: {error}"));
-        if self.plan.elsewhere.hosts.iter().all(|host| host.here) {
-            return Ok(String::new());
+    /// What runs first on other hosts, if there are any.
+    fn first_words(&self) -> Result<(String, Option<Freight>), Refusal> {
+        let elsewhere = &self.plan.elsewhere;
+        if elsewhere.hosts.iter().all(|host| host.here) {
+            return Ok((String::new(), None));
         }
-        if self.plan.elsewhere.options.no_ship {
-            let program = std::env::current_exe().map_err(cannot)?;
-            return Ok(bootstrap::shared_script(&program.to_string_lossy()));
-        }
-        let own = Freight::own().map_err(cannot)?;
-        let script = bootstrap::script(&own.content);
-        self.own = Some(own);
-        Ok(script)
+        bootstrap::prepare(&elsewhere.options, Role::Daemon)
+            .map_err(|error| Refusal::launch(format!("cannot read this program: {error}")))
     }
 
     /// Takes in what a daemon says.
@@ -118,7 +113,7 @@ impl Launcher {
 
     /// There will be no daemon on a host. What was seen is said, or what ssh says of it.
     fn not_started(&mut self, node: usize, what: &str) {
-        let line = self.links[node].failure(what);
+        let line = self.links[node].failure(what).line(&self.links[node].host);
         self.links[node].abandon();
         let event = Event::NotStarted {
             node: narrow(node),

@@ -1,7 +1,7 @@
 //! The launcher at work: feeds what happens to `control`, and does what it says.
 
 mod freight;
-mod link;
+pub(crate) mod link;
 mod links;
 
 use std::io;

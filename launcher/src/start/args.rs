@@ -12,6 +12,22 @@ use crate::cli::seconds;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Other hosts")]
 pub(crate) struct StartArgs {
+    #[command(flatten)]
+    pub(crate) way: WayArgs,
+
+    /// Send this file along (repeatable): ranks elsewhere find it under the same name
+    #[arg(long, value_name = "FILE", conflicts_with = "no_ship")]
+    pub(crate) ship_file: Vec<PathBuf>,
+
+    /// A host that is silent for so long is lost, with exit code 72 [default: 3]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) host_timeout: Option<Duration>,
+}
+
+/// By which way.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Other hosts")]
+pub(crate) struct WayArgs {
     /// What reaches other hosts [default: srun inside an allocation of Slurm, otherwise ssh]
     #[arg(long, value_name = "WAY", conflicts_with = "launch_agent")]
     pub(crate) launcher: Option<Launcher>,
@@ -28,17 +44,9 @@ pub(crate) struct StartArgs {
     #[arg(long)]
     pub(crate) no_ship: bool,
 
-    /// Send this file along (repeatable): ranks elsewhere find it under the same name
-    #[arg(long, value_name = "FILE", conflicts_with = "no_ship")]
-    pub(crate) ship_file: Vec<PathBuf>,
-
     /// A host that does not answer for so long when it is started has failed [default: 12]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) start_timeout: Option<Duration>,
-
-    /// A host that is silent for so long is lost, with exit code 72 [default: 3]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
-    pub(crate) host_timeout: Option<Duration>,
 }
 
 /// The ways that have a name.
@@ -52,7 +60,7 @@ pub(crate) enum Launcher {
     Kubectl,
 }
 
-impl StartArgs {
+impl WayArgs {
     /// The way and its options; `in_slurm` says that we are inside an allocation.
     pub(crate) fn options(&self, in_slurm: bool) -> Options {
         let way = match (&self.launch_agent, self.launcher) {

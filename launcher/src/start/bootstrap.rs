@@ -6,7 +6,10 @@
 //! many bytes as it was told to, and then becomes the daemon. The launcher sends nothing ahead of
 //! an answer, so it does not matter how far a shell reads ahead.
 
-use crate::ship::Content;
+use std::io;
+
+use super::{Options, Role};
+use crate::ship::{Content, Freight};
 
 /// What every answer begins with; before it a login shell may have said something.
 const MARK: &str = "phalanx-bootstrap: ";
@@ -15,17 +18,34 @@ const NOISE_BYTES_MAX: usize = 64 * 1024;
 /// So much of what was said before is told when no answer comes.
 const NOISE_TOLD_CHARS: usize = 300;
 
+/// The script that runs first on other hosts, and our own bytes if it may ask for them.
+///
+/// # Errors
+///
+/// When this very program cannot be read.
+pub(crate) fn prepare(options: &Options, role: Role) -> io::Result<(String, Option<Freight>)> {
+    if options.no_ship {
+        let program = std::env::current_exe()?;
+        return Ok((shared_script(&program.to_string_lossy(), role), None));
+    }
+    let own = Freight::own()?;
+    Ok((script(&own.content, role), Some(own)))
+}
+
 /// The script that gets along with what is on the host, or asks for `content`.
-pub(crate) fn script(content: &Content) -> String {
+fn script(content: &Content, role: Role) -> String {
     include_str!("bootstrap.sh")
+        .replace("@ROLE@", role.word())
         .replace("@HASH@", &content.name())
         .replace("@BYTES@", &content.bytes.to_string())
 }
 
 /// The script for hosts that have the same files: `program`, or else what is on the `PATH` there.
-pub(crate) fn shared_script(program: &str) -> String {
+fn shared_script(program: &str, role: Role) -> String {
     let quoted = format!("'{}'", program.replace('\'', "'\\''"));
-    include_str!("shared.sh").replace("@PROGRAM@", &quoted)
+    include_str!("shared.sh")
+        .replace("@ROLE@", role.word())
+        .replace("@PROGRAM@", &quoted)
 }
 
 /// What the script said.

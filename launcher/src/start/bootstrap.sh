@@ -21,7 +21,7 @@ phalanx_begins() {
   for place; do
     if [ -n "$place" ] && [ -x "$place/$hash" ] && ours "$place"; then
       say "have $system"
-      exec "$place/$hash" daemon --cache "$place"
+      exec "$place/$hash" @ROLE@ --cache "$place"
     fi
   done
   why=
@@ -34,7 +34,7 @@ phalanx_begins() {
       head -c "$bytes" >"$place/$new" || { say "nowhere $place cannot be written to"; exit 1; }
       [ "$(wc -c <"$place/$new")" -eq "$bytes" ] || exit 1
       chmod 700 "$place/$new" && mv -f "$place/$new" "$place/$hash" || exit 1
-      exec "$place/$hash" daemon --cache "$place" --verify "$hash"
+      exec "$place/$hash" @ROLE@ --cache "$place" --verify "$hash"
     fi
     why="$why$problem; "
   done

@@ -49,7 +49,8 @@ fn converse(shell: &[&str], room: &Path, program: &str, send: &[u8]) -> String {
         .expect("a shell");
     let mut to = child.stdin.take().expect("piped");
     let mut from = child.stdout.take().expect("piped");
-    to.write_all(script(&content).as_bytes()).expect("writes");
+    to.write_all(script(&content, Role::Daemon).as_bytes())
+        .expect("writes");
     let mut listener = Listener::default();
     let mut said;
     let mut buffer = [0; 512];

@@ -43,11 +43,11 @@ impl Elsewhere {
         let several = hosts.len() > 1 || hosts.iter().any(|host| !host.here);
         let mut elsewhere = Self {
             hosts,
-            options: args.options(in_slurm),
+            options: args.way.options(in_slurm),
             host_timeout: several.then(|| args.host_timeout.unwrap_or(HOST_TIMEOUT)),
             ..Self::default()
         };
-        if elsewhere.hosts.iter().all(|host| host.here) || args.no_ship {
+        if elsewhere.hosts.iter().all(|host| host.here) || args.way.no_ship {
             return Ok(elsewhere);
         }
         let directory = Path::new(directory.unwrap_or("."));

@@ -82,15 +82,36 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "set XDG_CACHE_HOME there to a directory that can, or use --no-ship with a shared one",
     ),
     (
+        "unrecognized subcommand",
+        "it has an older phalanx",
+        "install this one there too, or leave out --no-ship to send it",
+    ),
+    (
         "not found",
         "it cannot run this phalanx",
         "does it have the loader and C library that this one has? Build for a musl target if not",
     ),
 ];
 
-/// One line about a host that could not be started. `said` are the words of the way, `what` is
-/// what we have seen ourselves.
-pub(crate) fn line(host: &str, way: &str, what: &str, said: &str) -> String {
+/// What is wrong with a host, and what can be done, if that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Explained {
+    pub(crate) what: String,
+    pub(crate) remedy: Option<String>,
+}
+
+impl Explained {
+    /// All of it as one line about a host that could not be started.
+    pub(crate) fn line(&self, host: &str) -> String {
+        let Self { what, remedy } = self;
+        let remedy = remedy.as_ref();
+        let remedy = remedy.map_or_else(String::new, |remedy| format!("; {remedy}"));
+        format!("cannot start on {host}: {what}{remedy}")
+    }
+}
+
+/// Explains a failed start. `said` are the words of the way, `what` is what we have seen ourselves.
+pub(crate) fn explain(host: &str, way: &str, what: &str, said: &str) -> Explained {
     let known = KNOWN.iter().find(|(words, _, _)| said.contains(words));
     let quoted = quote(said, known.map(|(words, _, _)| *words));
     let told = if quoted.is_empty() {
@@ -99,13 +120,14 @@ pub(crate) fn line(host: &str, way: &str, what: &str, said: &str) -> String {
         format!(" ({way} says: {quoted})")
     };
     match known {
-        Some((_, meaning, remedy)) => {
-            format!(
-                "cannot start on {host}: {meaning}{told}; {}",
-                remedy.replace("HOST", host)
-            )
-        }
-        None => format!("cannot start on {host}: {what}{told}"),
+        Some((_, meaning, remedy)) => Explained {
+            what: format!("{meaning}{told}"),
+            remedy: Some(remedy.replace("HOST", host)),
+        },
+        None => Explained {
+            what: format!("{what}{told}"),
+            remedy: None,
+        },
     }
 }
 
@@ -124,6 +146,10 @@ fn quote(said: &str, words: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn line(host: &str, way: &str, what: &str, said: &str) -> String {
+        explain(host, way, what, said).line(host)
+    }
 
     #[test]
     fn the_words_of_ssh_are_quoted_and_explained() {

@@ -3,11 +3,11 @@
 
 use std::process::{Command, Stdio};
 
-use super::Started;
+use super::{Role, Started};
 use crate::job::Refusal;
 
-/// Starts the daemon.
-pub(crate) fn start() -> Result<Started, Refusal> {
+/// Starts it.
+pub(crate) fn start(role: Role) -> Result<Started, Refusal> {
     let cannot = |error| Refusal::launch(format!("cannot start the local daemon: {error}"));
     let mut program = std::env::current_exe().map_err(cannot)?;
     if !program.exists() {
@@ -15,7 +15,7 @@ pub(crate) fn start() -> Result<Started, Refusal> {
         program = "/proc/self/exe".into();
     }
     let mut child = Command::new(program)
-        .arg("daemon")
+        .arg(role.word())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -38,6 +38,25 @@ pub(crate) enum Way {
     Agent(Vec<String>),
 }
 
+/// What this program is on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It starts ranks.
+    Daemon,
+    /// It looks whether it could.
+    Examiner,
+}
+
+impl Role {
+    /// The subcommand.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Daemon => "daemon",
+            Self::Examiner => "examine",
+        }
+    }
+}
+
 /// How other hosts are started.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {

@@ -2,7 +2,7 @@ phalanx_begins() {
   for program in @PROGRAM@ "$(command -v phalanx)"; do
     if [ -n "$program" ] && [ -x "$program" ]; then
       printf '%s\n' "phalanx-bootstrap: have $(uname -s)/$(uname -m)"
-      exec "$program" daemon
+      exec "$program" @ROLE@
     fi
   done
   printf '%s\n' "phalanx-bootstrap: missing"
