@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::algorithms;
 use crate::bench::args as bench;
 use crate::daemon;
+use crate::doctor::args as doctor;
+use crate::doctor::examine::ExamineArgs;
 use crate::exit;
 use crate::place::By;
 use crate::start::args::StartArgs;
@@ -69,6 +71,17 @@ pub(crate) enum Command {
         /// The job, or the process of its launcher, as `phalanx ps` lists them [default: the only one]
         job: Option<String>,
     },
+    /// Look whether jobs can run here or on other hosts, and how to mend what is wrong
+    #[command(
+        about = "Look whether jobs can run here or on other hosts, and how to mend what is wrong",
+        long_about = doctor::ABOUT,
+        after_help = "Exit codes and examples: `phalanx doctor --help`",
+        after_long_help = doctor::AFTER
+    )]
+    Doctor(Box<doctor::DoctorArgs>),
+    /// Look at one host (used by `doctor`)
+    #[command(hide = true)]
+    Examine(ExamineArgs),
     /// Start and watch the ranks of one host (used by `run`)
     #[command(hide = true)]
     Daemon(daemon::DaemonArgs),
@@ -297,7 +310,7 @@ pub(crate) fn parse() -> Result<Cli, u8> {
 }
 
 /// The commands that users type.
-const SHOWN: [&str; 5] = ["run", "bench", "ps", "stack", "algorithms"];
+const SHOWN: [&str; 6] = ["run", "bench", "doctor", "ps", "stack", "algorithms"];
 
 /// The message of a clap error without its usage and hints.
 fn one_line(rendered: &str) -> String {

@@ -1,4 +1,4 @@
-//! Exit codes of `phalanx run`: a promise to scripts. `phalanx run --help` prints the table.
+//! Exit codes of `phalanx run`, and one of `phalanx doctor`: a promise to scripts. `phalanx run --help` prints the table.
 
 /// The command line is wrong.
 pub(crate) const USAGE: u8 = 2;
@@ -14,6 +14,8 @@ pub(crate) const TIMEOUT: u8 = 75;
 pub(crate) const WIRE: u8 = 76;
 /// The reader of our standard output has gone, as for a program that `SIGPIPE` ended.
 pub(crate) const OUTPUT_CLOSED: u8 = 141;
+/// `phalanx doctor` has found something wrong.
+pub(crate) const UNWELL: u8 = 1;
 /// A rank left with exit code 0 though it had not finalized.
 pub(crate) const LEFT_EARLY: u8 = 1;
 

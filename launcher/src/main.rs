@@ -11,6 +11,7 @@ mod cargo;
 mod cli;
 mod control;
 mod daemon;
+mod doctor;
 mod exit;
 mod files;
 mod inherit;
@@ -40,6 +41,8 @@ fn main() -> ExitCode {
         Ok(cli) => match cli.command {
             cli::Command::Daemon(args) => daemon::run(args),
             cli::Command::Run(args) => run(*args),
+            cli::Command::Examine(args) => doctor::examine::run(args),
+            cli::Command::Doctor(args) => report(doctor::run(&args)),
             cli::Command::Ps => report(callers::ps()),
             cli::Command::Stack { job } => report(callers::stack(job.as_deref())),
             cli::Command::Algorithms(args) => report(algorithms::run(&args)),

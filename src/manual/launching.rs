@@ -107,6 +107,35 @@
 //! host that is silent for 3 s (`--host-timeout`) is lost, with code 72, and the daemon there ends its ranks half a second before that. A
 //! launcher that is stopped by its terminal (SIGTSTP) says so to the hosts and loses none; one that is stopped by SIGSTOP does not.
 //!
+//! # What is wrong with my hosts?
+//!
+//! `phalanx doctor --hostfile FILE` (or `--host`; without either, on this machine) goes to all hosts at the same time as `run` would,
+//! and prints a table of what it has looked at, then a line for each thing that is not well, and how to mend it:
+//!
+//! ```text
+//! wrong: node1 -> node2: connections: 10.0.0.3:20000, 10.0.0.3:20125 do not answer
+//!   mend: a firewall drops what node1 sends: let TCP ports 20000-20999 through from node1 to node2, or choose others with --ports
+//! ```
+//!
+//! | it looks at            | wrong                                           | a warning                                       |
+//! |------------------------|-------------------------------------------------|-------------------------------------------------|
+//! | start, phalanx         | ssh does not get there (with its own words), no place for a copy, another build | |
+//! | system                 |                                                 | a C library that is older than the one here     |
+//! | clock                  |                                                 | more than a second from ours: logs do not fit together |
+//! | cache, temporary files | cannot be written to, or full                   | less than 64 MiB free; not the usual cache      |
+//! | cores                  |                                                 | more slots than cores, or than a control group's quota |
+//! | open files, processes  | too few for the daemon and its ranks            | too few files for a rank that speaks to all     |
+//! | locked memory          |                                                 | (shown only: ranks need none)                   |
+//! | shared memory          |                                                 | no memfd: ranks of the host use sockets         |
+//! | single copy            |                                                 | no `process_vm_readv` (Yama, seccomp): long messages are copied twice |
+//! | addresses              | none that others could reach, no free port      | some of them only                               |
+//! | connections            | no address on which all ports can be reached    | an address that cannot, beside one that can     |
+//!
+//! Connections are tried between every pair of hosts, both ways, at the addresses and ports that ranks would use, so give it the same
+//! `--interface` and `--ports`; both ends prove to each other that they belong together, as ranks do. Of a range of ports up to eight are
+//! tried, its ends among them. Every look has a deadline of seconds. `--json` prints all of it for programs, `--verbose` a row
+//! for each host. The code is 0 when nothing is wrong (there may be warnings), else 1.
+//!
 //! # What ranks inherit
 //!
 //! * The environment of the launcher, `--env NAME=VALUE` on top, and `PHALANX_RANK`, `PHALANX_SIZE`,

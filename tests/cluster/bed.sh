@@ -6,7 +6,8 @@
 #   bed.sh on HOST COMMAND    runs a command inside a host
 #   bed.sh fault cut HOST     its network drops everything, silently
 #   bed.sh fault cut-between A B
-#   bed.sh fault heal         undoes cuts
+#   bed.sh fault block A B PORTS   drops what A sends to TCP ports of B, such as 20000-20999
+#   bed.sh fault heal         undoes cuts and blocks
 #   bed.sh fault kill HOST    ends every process of a host; its kernel still answers
 #   bed.sh fault power HOST   silence, then every process ended
 #   bed.sh fault stop-sshd HOST | start-sshd HOST | end-sessions HOST
@@ -161,6 +162,7 @@ fault() {
   case $verb in
     cut) drop iifname "p-$host"; drop oifname "p-$host" ;;
     cut-between) drop iifname "p-$2" oifname "p-$3"; drop iifname "p-$3" oifname "p-$2" ;;
+    block) drop iifname "p-$2" oifname "p-$3" tcp dport "$4" ;;
     heal) switch_rule delete table bridge bed ;;
     kill) kill -9 "$(init_of "$host")" ;;
     power) ip -n "$(space switch)" link set "p-$host" down; kill -9 "$(init_of "$host")" ;;

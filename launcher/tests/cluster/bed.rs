@@ -114,10 +114,20 @@ impl Bed {
         self.on(host, &["sh", "-c", &script]).contains("hit")
     }
 
-    /// The launcher on the head.
+    /// A job, started on the head.
     pub(crate) fn start(&self, words: &[&str]) -> Running {
+        self.launcher(&[&["run"], words].concat())
+    }
+
+    /// The doctor, called on the head.
+    pub(crate) fn doctor(&self, words: &[&str]) -> Outcome {
+        self.launcher(&[&["doctor"], words].concat()).finish()
+    }
+
+    /// The launcher on the head.
+    fn launcher(&self, words: &[&str]) -> Running {
         let launcher = env!("CARGO_BIN_EXE_phalanx");
-        let mut command = self.command(&[&["on", "head", launcher, "run"], words].concat());
+        let mut command = self.command(&[&["on", "head", launcher], words].concat());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.current_dir(root());
         Running::start(command)
