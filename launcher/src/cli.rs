@@ -10,7 +10,7 @@ use crate::daemon;
 use crate::doctor::args as doctor;
 use crate::doctor::examine::ExamineArgs;
 use crate::exit;
-use crate::place::By;
+use crate::place::{BindTo, By, MapBy};
 use crate::start::args::StartArgs;
 use crate::talk::TalkArgs;
 
@@ -179,7 +179,7 @@ pub(crate) struct HostArgs {
 
     /// How places are given to ranks
     #[arg(long, value_name = "WHAT", default_value = "slot")]
-    pub(crate) map_by: By,
+    pub(crate) map_by: MapBy,
 
     /// How places are numbered [default: as they are given]
     #[arg(long, value_name = "WHAT")]
@@ -189,6 +189,14 @@ pub(crate) struct HostArgs {
     #[arg(long, visible_alias = "ppn", value_name = "N", value_parser = ranks,
         allow_negative_numbers = true)]
     pub(crate) ranks_per_node: Option<u32>,
+
+    /// What each rank is bound to [default: none]
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) bind_to: Option<BindTo>,
+
+    /// Say on standard error which processors each rank is bound to
+    #[arg(long)]
+    pub(crate) report_bindings: bool,
 
     /// Show on standard error which ranks run where
     #[arg(long)]

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phalanx::base::ids::JobId;
-use phalanx::wire::control::{Assignment, InputFor, NodeMap, PROTOCOL, Secret, TransportChoice};
+use phalanx::wire::control::{
+    Assignment, Binding, InputFor, NodeMap, PROTOCOL, Secret, TransportChoice,
+};
 
 use crate::cargo;
 use crate::cli::{HostArgs, RunArgs, Style, Tag, Transport};
 use crate::exit;
 use crate::inherit;
 use crate::nodes::{self, Host};
-use crate::place::{self, Placement, Wishes};
+use crate::place::{self, BindTo, MapBy, Placement, Wishes};
 use crate::start::elsewhere::Elsewhere;
 use crate::talk;
 
@@ -63,6 +65,8 @@ pub(crate) struct Plan {
     pub(crate) output_dir: Option<PathBuf>,
     pub(crate) show: Show,
     pub(crate) threads: Option<u32>,
+    pub(crate) binding: Binding,
+    pub(crate) report_bindings: bool,
     pub(crate) transport: TransportChoice,
     pub(crate) command: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
@@ -159,7 +163,7 @@ impl Plan {
         let threads = (args.style == Style::Threads).then_some(size);
         let processes = if threads.is_some() { 1 } else { size };
         let wishes = Wishes {
-            map_by: args.hosts.map_by,
+            map_by: args.hosts.map_by.order(),
             rank_by: args.hosts.rank_by,
             per_node: args.hosts.ranks_per_node,
         };
@@ -188,6 +192,8 @@ impl Plan {
             show: Show::new(&args.hosts),
             placement,
             threads,
+            binding: binding(&args.hosts, threads.is_some())?,
+            report_bindings: args.hosts.report_bindings,
             transport: args.transport.into(),
             command,
             environment: with_options(args.env, options),
@@ -234,6 +240,8 @@ impl Plan {
                 &self.environment,
             ),
             input: self.input,
+            binding: self.binding,
+            report_bindings: self.report_bindings,
             directory: self.directory.clone(),
             directory_required: self.directory_required,
             kill_grace_millis: u64::try_from(KILL_GRACE.as_millis()).unwrap_or(u64::MAX),
@@ -277,6 +285,23 @@ fn input_for(asked: InputFor, size: u32, threads: bool) -> Result<InputFor, Refu
         ))),
         InputFor::Rank(_) if threads => Ok(InputFor::Rank(0)),
         asked => Ok(asked),
+    }
+}
+
+/// What ranks are bound to.
+fn binding(args: &HostArgs, threads: bool) -> Result<Binding, Refusal> {
+    let binding = match (args.bind_to, args.map_by) {
+        (Some(BindTo::Core), _) | (None, MapBy::Core) => Binding::Core,
+        (Some(BindTo::None), _) | (None, _) => Binding::Free,
+        (Some(BindTo::Auto), _) => Binding::Auto,
+    };
+    match (threads, binding) {
+        (true, Binding::Core) => Err(Refusal::usage(
+            "--bind-to core: ranks that are threads of one process cannot be bound; leave it out, or start \
+             them as processes",
+        )),
+        (true, _) => Ok(Binding::Free),
+        (false, binding) => Ok(binding),
     }
 }
 

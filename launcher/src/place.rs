@@ -25,6 +25,38 @@ pub(crate) enum By {
     Node,
 }
 
+/// In which order places are given out, and what that means for cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MapBy {
+    /// One host after the other
+    #[default]
+    Slot,
+    /// Round the hosts, one rank each
+    Node,
+    /// As slot, with each rank bound to a core, unless --bind-to says otherwise
+    Core,
+}
+
+impl MapBy {
+    pub(crate) const fn order(self) -> By {
+        match self {
+            Self::Slot | Self::Core => By::Slot,
+            Self::Node => By::Node,
+        }
+    }
+}
+
+/// What a rank is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BindTo {
+    /// A core of its own; an error where there are too few
+    Core,
+    /// Nothing: it may use what the launcher may use
+    None,
+    /// A core of its own on hosts that have enough
+    Auto,
+}
+
 /// How ranks are to be placed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wishes {
@@ -90,7 +122,7 @@ fn some_of(words: &[String]) -> String {
 }
 
 /// `0-3,7` for 0, 1, 2, 3, 7.
-fn ranges(numbers: &[u32]) -> String {
+pub(crate) fn ranges(numbers: &[u32]) -> String {
     let mut parts: Vec<(u32, u32)> = Vec::new();
     for number in numbers {
         match parts.last_mut() {

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use phalanx::base::ids::JobId;
 use phalanx::wire::control::{
-    Assignment, Decoder, FromDaemon, InputFor, NodeMap, PROTOCOL, Secret, Stream, ToDaemon,
-    TransportChoice, encode,
+    Assignment, Binding, Decoder, FromDaemon, InputFor, NodeMap, PROTOCOL, Secret, Stream,
+    ToDaemon, TransportChoice, encode,
 };
 
 /// A job of one rank here.
@@ -28,6 +28,8 @@ fn assignment(command: &[&str]) -> Assignment {
         command: command.iter().map(|word| (*word).to_owned()).collect(),
         environment: Vec::new(),
         input: InputFor::Rank(0),
+        binding: Binding::Free,
+        report_bindings: false,
         directory: None,
         directory_required: false,
         kill_grace_millis: 100,

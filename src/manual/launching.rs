@@ -28,6 +28,24 @@
 //! after the other, `--map-by node` goes round; `--ranks-per-node N` puts N on each. `--rank-by` numbers the places
 //! in another order than they are given out. `--display-map` shows the result, `--dry-run` does no more than that.
 //!
+//! # Cores
+//!
+//! Ranks may use what the launcher, or the daemon of their host, may use, and the operating system moves them as it
+//! likes. `--bind-to core` gives each rank a physical core of its own, with all its hardware threads; when ranks outnumber
+//! cores, each has one hardware thread; when they outnumber those too, the job does not start (code 71).
+//! `--bind-to auto` binds on each host where ranks do not outnumber cores and no limit on processor time holds (as
+//! `docker run --cpus` sets), and leaves ranks free on the others. `--map-by core` is `--map-by slot --bind-to core`.
+//! `--report-bindings` says what each rank got.
+//!
+//! Only processors count that the daemon may use itself: an allocation of Slurm, a cpuset of a container and `taskset`
+//! are respected. Cores are given out in order, package by package; which of them another job of the same host is
+//! bound to nobody knows, and two jobs that bind get the same ones. A rank that is bound has one core for all
+//! its threads, and [`std::thread::available_parallelism`] tells it so; polling goes by the cores of the host all the
+//! same. Ranks that are threads of one process are not bound.
+//!
+//! Ranks are not bound by default: programs that have threads in their ranks, and machines that several jobs share,
+//! would suffer much, and the others gain little, since polling ranks that meet on a processor part by themselves.
+//!
 //! # In the program
 //!
 //! [`run`](crate::run) takes the whole body of `main`, and leaves it to the user whether ranks are processes or

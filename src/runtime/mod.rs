@@ -68,6 +68,8 @@ pub(crate) struct Identity {
     pub(crate) me: Peer,
     pub(crate) size: u32,
     pub(crate) nodes: Arc<NodeMap>,
+    /// Processors that the ranks of this host may use together; what this process sees when not known.
+    pub(crate) cores: Option<u32>,
 }
 
 impl RecvArgs {

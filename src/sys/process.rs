@@ -10,6 +10,8 @@ use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 
+use super::processor::Processors;
+
 /// What a child does before its program starts, besides what [`Command`] does.
 #[derive(Clone, Debug, Default)]
 pub struct Tether {
@@ -18,6 +20,8 @@ pub struct Tether {
     pub inherit: Vec<RawFd>,
     /// Signals set back to their default, whatever this process does with them.
     pub default_signals: Vec<i32>,
+    /// The processors that it is bound to, when it is not to use all that this process may use.
+    pub processors: Option<Processors>,
     /// Soft and hard limit of open files, when it should differ from this process's.
     pub open_files: Option<(u64, u64)>,
 }
@@ -45,6 +49,9 @@ pub fn spawn_tethered(command: &mut Command, tether: Tether) -> io::Result<Child
             if unsafe { libc::fcntl(*descriptor, libc::F_SETFD, 0) } == -1 {
                 return Err(io::Error::last_os_error());
             }
+        }
+        if let Some(processors) = &tether.processors {
+            processors.bind()?;
         }
         if let Some((soft, hard)) = tether.open_files {
             let limit = libc::rlimit {

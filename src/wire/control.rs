@@ -18,7 +18,9 @@ mod stall;
 use serde::{Deserialize, Serialize};
 
 pub use account::{Account, Call, Race, Unmatched};
-pub use daemons::{Assignment, Exit, FromDaemon, Glance, InputFor, SentFile, Stream, ToDaemon};
+pub use daemons::{
+    Assignment, Binding, Exit, FromDaemon, Glance, InputFor, SentFile, Stream, ToDaemon,
+};
 pub use framing::{ControlError, Decoder, encode};
 pub use ranks::{Agreed, Cause, Departure, FailureClass, FromRank, ToRank, Welcome};
 pub use rendezvous::{Arrival, FromMeeting, ToMeeting};

@@ -8,6 +8,7 @@
 //! stream at a time, so a slow reader stops those who print and nobody else.
 
 mod beat;
+mod binding;
 mod cache;
 mod child;
 mod deaths;
@@ -309,6 +310,7 @@ impl Daemon {
                     self.register(local)?;
                     let pid = pid.as_raw_nonzero().get().unsigned_abs();
                     self.tell(&FromDaemon::Started { rank, pid })?;
+                    self.report_binding(rank, local)?;
                 }
                 Err(failure) => self.start_failed(rank, failure)?,
             }
@@ -319,6 +321,14 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    fn report_binding(&mut self, rank: u32, local: usize) -> io::Result<()> {
+        let spawner = self.spawner.as_ref();
+        match spawner.and_then(|spawner| spawner.binding_report(rank, local)) {
+            Some(message) => self.tell(&FromDaemon::Note { message }),
+            None => Ok(()),
+        }
     }
 
     fn register(&mut self, local: usize) -> io::Result<()> {

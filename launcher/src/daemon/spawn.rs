@@ -16,6 +16,7 @@ use phalanx::wire::control::{
 };
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 
+use super::binding::Bindings;
 use crate::job::RANK_VARIABLES;
 use crate::signals;
 use crate::stream::{Outbox, set_nonblocking};
@@ -50,6 +51,7 @@ pub(super) struct Spawner {
     segment: Option<Segment>,
     /// What they last did.
     boxes: Option<Arc<Boxes>>,
+    bindings: Bindings,
     /// The limit of open files as we found it: ranks get it back.
     open_files: Option<(u64, u64)>,
 }
@@ -69,6 +71,11 @@ impl Spawner {
         ranks: usize,
     ) -> Result<Self, Failure> {
         settle_directory(&mut assignment)?;
+        let bindings =
+            Bindings::new(assignment.binding, ranks, cores()).map_err(|message| Failure {
+                missing: false,
+                message,
+            })?;
         let segment = share_memory(&mut assignment, ranks)?;
         let boxes = make_boxes(&assignment, ranks);
         let open_files = allow_files(files_for(ranks), ranks)?;
@@ -81,6 +88,7 @@ impl Spawner {
             size: assignment.size,
             nodes: assignment.nodes.clone(),
             transport: assignment.transport,
+            cores: u32::try_from(cores()).ok(),
             shared: segment
                 .as_ref()
                 .map(|segment| segment.descriptor().as_raw_fd()),
@@ -92,6 +100,7 @@ impl Spawner {
             welcome,
             segment,
             boxes,
+            bindings,
             open_files,
         })
     }
@@ -111,6 +120,7 @@ impl Spawner {
             inherit: self.inherited(theirs.as_ref()),
             default_signals: signals::DEFAULT_IN_RANKS.to_vec(),
             open_files: self.open_files,
+            processors: self.bindings.of(local),
         };
         let child = spawn_tethered(&mut command, tether).map_err(|error| self.explain(&error))?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -128,6 +138,12 @@ impl Spawner {
         };
         spawned.unblock().map_err(|error| self.explain(&error))?;
         Ok(spawned)
+    }
+
+    /// What is to be said of the binding of a rank, if that was asked for.
+    pub(super) fn binding_report(&self, rank: u32, local: usize) -> Option<String> {
+        let report = self.assignment.report_bindings && self.assignment.threads.is_none();
+        report.then(|| self.bindings.line(rank, local))
     }
 
     /// Whether a rank gets the launcher's standard input.

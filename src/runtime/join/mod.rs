@@ -5,6 +5,7 @@ mod guest;
 mod host;
 mod line;
 mod meet;
+mod patience;
 mod pmi;
 mod secret;
 mod way;
@@ -14,16 +15,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub(crate) use self::line::Forwarded;
+use self::patience::patience;
 use self::way::Way;
 use super::buffers::Exposures;
 use super::control::Control;
 use super::progress::Core;
 use super::record::Record;
 use super::state::State;
-use super::wait::{Patience, Stages, Station};
+use super::wait::Station;
 use super::{Identity, Ledger, Reporter, Runtime};
 use crate::base::ids::{Epoch, Peer};
 use crate::config::Config;
@@ -80,6 +81,7 @@ pub(crate) fn threads(
                 me: Peer(rank as u32),
                 size,
                 nodes: Arc::clone(&nodes),
+                cores: None,
             };
             let engine = Engine::new(engine_config(&identity, Epoch(0), route));
             let state = State::new(identity.me, size, engine, exposures.of(rank));
@@ -136,6 +138,7 @@ fn assemble_launched(
         me: Peer(welcome.rank),
         size: welcome.size,
         nodes: Arc::new(welcome.nodes.clone()),
+        cores: welcome.cores,
     };
     let (mut fabric, waiter) = match welcome.shared {
         Some(number) => memory_fabric(number, &welcome, config)?,
@@ -398,27 +401,6 @@ fn assemble(
         reporter,
         ledger,
     )
-}
-
-/// With a core for every rank of this host, polling is the fastest; without, it steals the core from
-/// the rank that is waited for.
-fn patience(config: &Config, identity: &Identity) -> Patience {
-    let nodes = &identity.nodes.node_of;
-    let here = nodes.get(identity.me.index());
-    let ranks = nodes.iter().filter(|&node| Some(node) == here).count();
-    let stages = |spin: u64, yields: u32| Stages {
-        spin: config.spin.unwrap_or_else(|| Duration::from_micros(spin)),
-        yields: config.yields.unwrap_or(yields),
-    };
-    Patience {
-        alone: stages(100, 2),
-        crowded: stages(0, 100),
-        presumably_crowded: ranks > cores(),
-    }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn one_host(ranks: usize) -> NodeMap {

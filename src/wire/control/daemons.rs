@@ -30,6 +30,10 @@ pub struct Assignment {
     pub environment: Vec<(String, String)>,
     /// Which ranks get the launcher's standard input.
     pub input: InputFor,
+    /// To which processors ranks are bound.
+    pub binding: Binding,
+    /// Say of each rank what it is bound to.
+    pub report_bindings: bool,
     /// Working directory.
     pub directory: Option<String>,
     /// It must exist on this host; otherwise the home directory takes its place.
@@ -43,6 +47,18 @@ pub struct Assignment {
     pub files: Vec<SentFile>,
     /// Which of them is the program; otherwise the host has it.
     pub sent_program: Option<u32>,
+}
+
+/// To which processors the ranks of a host are bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Binding {
+    /// They may use all that the daemon may use.
+    #[default]
+    Free,
+    /// Each has a core of its own; it is an error when there are too few.
+    Core,
+    /// The same when there are enough, and no limit on processor time says that others use them too.
+    Auto,
 }
 
 /// Which ranks get the launcher's standard input; the others get an empty one.

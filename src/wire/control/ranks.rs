@@ -24,6 +24,9 @@ pub struct Welcome {
     pub nodes: NodeMap,
     /// How they talk.
     pub transport: TransportChoice,
+    /// Processors that the ranks of this host may use together, where somebody knows it: a rank that is bound to
+    /// one sees only that.
+    pub cores: Option<u32>,
     /// Descriptor of the memory that the ranks of this host share, inherited; none with other transports.
     pub shared: Option<i32>,
     /// Descriptor of the black boxes of this host, inherited.

@@ -8,6 +8,7 @@ mod sockets;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use phalanx::sys::processor::Processors;
 use serde::Serialize;
 
 pub(crate) use partner::answer_the_call;
@@ -211,25 +212,10 @@ fn sample(time: Duration, mut batch: impl FnMut() -> usize) -> Option<f64> {
 }
 
 /// Ties this thread to the core that is the `index`-th of those that may be used. Whether there is one.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 fn pin(index: usize) -> bool {
-    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-    let Ok(allowed) = sched_getaffinity(None) else {
-        return false;
-    };
-    let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
-    let Some(core) = cores.nth(index) else {
-        return false;
-    };
-    let mut only = CpuSet::new();
-    only.set(core);
-    sched_setaffinity(None, &only).is_ok()
-}
-
-/// Here nothing ties threads to cores.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-const fn pin(_index: usize) -> bool {
-    false
+    let allowed = Processors::allowed().map_or_else(|_| Vec::new(), |allowed| allowed.numbers());
+    let core = allowed.get(index);
+    core.is_some_and(|core| Processors::of(&[*core]).is_ok_and(|one| one.bind().is_ok()))
 }
 
 /// Runs `ours` and `theirs` on two threads, each with a core of its own where there are two.
