@@ -57,7 +57,7 @@
 //! interfaces or networks, `eth0` or `10.1.0.0/16`; `--ports` (or `PHALANX_PORTS`) a range of ports. Whoever
 //! connects goes through the peer's addresses, the next one after 250 ms without an answer or when the
 //! one before has failed; the handshake tells whether the right rank has answered, and somebody else
-//! at the same private address is passed over. When all fail, the error names each with its own reason.
+//! at the same private address is passed over. Hosts may have IPv4 addresses, IPv6 ones, or both. When all fail, the error names each with its own reason.
 //!
 //! # Who may connect
 //!

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A bed of several hosts on one machine: see README.md.
 #
-#   bed.sh up [N]             a head and N nodes (3)
+#   bed.sh up [N]             a head and N nodes (3); BED_IP=6 or 46 gives them IPv6 addresses
 #   bed.sh down               ends and removes all of it
 #   bed.sh on HOST COMMAND    runs a command inside a host
 #   bed.sh fault cut HOST     its network drops everything, silently
@@ -24,22 +24,25 @@ keys() {
     [ -f "$keys/$name" ] || ssh-keygen -q -t ed25519 -N '' -C bed -f "$keys/$name"
   done
   cp "$keys/client.pub" "$keys/authorized_keys"
-  { hosts | paste -sd,; echo "$BED_NET.*"; cut -d' ' -f1,2 "$keys/host.pub"; } \
+  { hosts | paste -sd,; echo "$BED_NET.*,$BED_NET6*"; cut -d' ' -f1,2 "$keys/host.pub"; } \
     | sed '1s/$/,/' | tr '\n' ' ' | sed 's/, /,/' >"$keys/known_hosts"
   echo >>"$keys/known_hosts"
 }
 
 # What `ip netns exec` lays over /etc.
 configure() {
-  local etc=/etc/netns/$1 name=$2 number=0 host
+  local etc=/etc/netns/$1 name=$2 number=0 host listen=0.0.0.0
+  [ "$BED_IP" = 4 ] || listen=::
   mkdir -p "$etc/ssh"
   {
     echo "127.0.0.1 localhost"
     for host in $(hosts); do
       number=$((number + 1))
-      echo "$BED_NET.$number $host"
+      [ "$BED_IP" = 6 ] || echo "$BED_NET.$number $host"
+      [ "$BED_IP" = 4 ] || echo "$BED_NET6$number $host"
     done
-    echo "$BED_NET.250 nowhere"
+    [ "$BED_IP" = 6 ] || echo "$BED_NET.250 nowhere"
+    [ "$BED_IP" = 4 ] || echo "${BED_NET6}250 nowhere"
   } >"$etc/hosts"
   : >"$etc/resolv.conf"
   echo "$name" >"$etc/hostname"
@@ -47,7 +50,7 @@ configure() {
   printf 'passwd: files\ngroup: files\nhosts: files\nservices: files\n' >"$etc/nsswitch.conf"
   cat >"$etc/ssh/sshd_config" <<C
 Port 22
-ListenAddress 0.0.0.0
+ListenAddress $listen
 HostKey $STATE/keys/host
 AuthorizedKeysFile $STATE/keys/authorized_keys
 PermitRootLogin prohibit-password
@@ -73,12 +76,13 @@ C
 }
 
 plug_in() {
-  local switch space=$1 name=$2 address=$3
+  local switch space=$1 name=$2 number=$3
   switch=$(space switch)
   ip netns add "$space"
   ip -n "$switch" link add "p-$name" type veth peer name eth0 netns "$space"
   ip -n "$switch" link set "p-$name" master br0 up
-  ip -n "$space" addr add "$address/24" dev eth0
+  [ "$BED_IP" = 6 ] || ip -n "$space" addr add "$BED_NET.$number/24" dev eth0
+  [ "$BED_IP" = 4 ] || ip -n "$space" addr add "$BED_NET6$number/64" dev eth0 nodad
   ip -n "$space" link set eth0 up
   ip -n "$space" link set lo up
 }
@@ -116,7 +120,7 @@ up() {
   for name in $(hosts); do
     number=$((number + 1))
     configure "$(space "$name")" "$name"
-    plug_in "$(space "$name")" "$name" "$BED_NET.$number"
+    plug_in "$(space "$name")" "$name" "$number"
     boot "$(space "$name")" "$name"
   done
   for name in $(hosts); do

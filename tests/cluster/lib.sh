@@ -2,6 +2,8 @@
 # What the scripts of the test bed share. Sourced.
 BED=${BED:-phalanx}                # every name of a bed begins with this, so that several can stand side by side
 BED_NET=${BED_NET:-10.77.0}        # a /24 that exists only inside the bed
+BED_NET6=${BED_NET6:-fd77:77::}    # a /64, likewise
+BED_IP=${BED_IP:-4}                # which of them there are: 4, 6 or 46
 STATE=/run/$BED                    # keys, configuration, process ids
 # shellcheck disable=SC2034 # for those who source this
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -22,10 +22,17 @@ const OWN: &[&str] = &["bash", "sshd", "sleep", "sh", "cat"];
 pub(crate) struct Bed {
     name: String,
     nodes: u32,
+    /// Versions of IP that its hosts speak.
+    versions: &'static str,
 }
 
 /// A bed, or a line that says why there is none, which is shown whatever happens to the test's output.
 pub(crate) fn bed(nodes: u32) -> Option<Bed> {
+    bed_over("4", nodes)
+}
+
+/// A bed whose hosts speak IP version 4, 6, or both: 46.
+pub(crate) fn bed_over(versions: &'static str, nodes: u32) -> Option<Bed> {
     let missing = missing();
     if let Some(why) = missing {
         use std::io::Write;
@@ -40,7 +47,11 @@ pub(crate) fn bed(nodes: u32) -> Option<Bed> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("phx{}-{number}", std::process::id());
-    let bed = Bed { name, nodes };
+    let bed = Bed {
+        name,
+        nodes,
+        versions,
+    };
     let up = bed.script(&["up", &nodes.to_string()]);
     assert!(up.status.success(), "the bed does not come up: {up:?}");
     Some(bed)
@@ -85,6 +96,7 @@ impl Bed {
         command
             .args(words)
             .env("BED", &self.name)
+            .env("BED_IP", self.versions)
             .env("BED_HIDE", hidden.join(":"))
             .stdin(Stdio::null());
         command

@@ -10,6 +10,7 @@ mod built;
 mod common;
 mod doctor;
 mod faults;
+mod ipv6;
 mod kills;
 
 use bed::bed;
