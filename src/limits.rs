@@ -33,8 +33,13 @@ pub const DIRECT_PER_TURN: u32 = 32;
 /// Bytes of a result that one rank makes at a time when ranks meet in shared memory.
 pub const MEETING_PIECE_BYTES: usize = 8 * 1024;
 
-/// Up to so many ranks that meet with short contributions each make the result for themselves.
-pub const MEETING_ALONE_RANKS_MAX: usize = 8;
+/// Up to so many ranks that meet with short contributions post them on boards, and each makes the result for
+/// itself.
+pub const BOARDS_RANKS_MAX: usize = 8;
+/// So many ranks do that with long contributions, too: it costs no more than sharing the work.
+pub const BOARDS_LONG_RANKS: usize = 2;
+/// Posts that a rank has on its board for one collective, of those that not all have read.
+pub const BOARDS_AHEAD: u32 = 2;
 
 /// Shortest time between two moves of a rank to another processor.
 pub const STEP_ASIDE_MICROS_MIN: u64 = 1_000;

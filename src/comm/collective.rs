@@ -10,10 +10,11 @@ use std::sync::atomic::Ordering;
 
 use super::{Call, Communicator};
 use crate::base::ids::Context;
+use crate::base::words::LINE_BYTES;
 use crate::error::Result;
-use crate::pod::operator::{Operator, Reducer, reducer};
+use crate::pod::operator::{Operator, Reducer, Sum, Typed, reducer};
 use crate::pod::{OwnedElements, Pod, fingerprint};
-use crate::runtime::meeting::{Form, SLOT_BYTES, scratch_elements};
+use crate::runtime::meeting::{DirectCall, Directly, Form, SLOT_BYTES, Way, scratch_elements};
 use crate::runtime::{CollectiveCall, Setting};
 use crate::schedule::{Counts, Operation, SHARED_MEMORY, Schedule, build};
 
@@ -22,6 +23,36 @@ pub(super) struct Prepared {
     pub(super) schedule: Schedule,
     pub(super) setting: Setting,
     pub(super) scratch: Box<dyn OwnedElements>,
+}
+
+/// A call as the program wrote it.
+struct Named {
+    operation: &'static str,
+    site: &'static Location<'static>,
+    operator: Option<&'static str>,
+    algorithm: &'static str,
+    nonblocking: bool,
+}
+
+/// A call that has its number.
+struct Numbered {
+    sequence: u64,
+    signature: u64,
+    call: CollectiveCall,
+}
+
+/// The schedule of a collective whose ranks meet in shared memory: no steps.
+fn met(form: Form, element: usize, block: usize) -> Schedule {
+    Schedule {
+        algorithm: SHARED_MEMORY,
+        scratch: scratch_elements(form, element, block),
+        ..Schedule::default()
+    }
+}
+
+/// Whether memory that is aligned to a cache line is aligned for such elements.
+const fn aligns<T>() -> bool {
+    align_of::<T>() <= LINE_BYTES
 }
 
 /// How elements are combined, and by which name all ranks must call it.
@@ -35,7 +66,7 @@ impl Combination {
         let (name, commutative) = (operator.name(), operator.commutative());
         (
             Self {
-                reducer: Arc::from(reducer::<T, O>(operator)),
+                reducer: Arc::new(reducer::<T, O>(operator)),
                 name,
             },
             commutative,
@@ -52,8 +83,8 @@ impl Communicator {
     #[doc(alias = "MPI_Barrier")]
     #[track_caller]
     pub fn barrier(&self) -> Result<()> {
-        let call = Call::new("barrier", Location::caller());
-        self.execute::<u8>(&call, &Operation::Barrier, None, None, None)
+        let call = ("barrier", Location::caller());
+        self.meet::<u8, Sum>(call, &Operation::Barrier, None, &mut [])
     }
 
     /// Builds the schedule of a collective and gives it its number.
@@ -64,42 +95,65 @@ impl Communicator {
         combination: Option<Combination>,
         nonblocking: bool,
     ) -> Prepared {
-        let inner = &self.inner;
-        let sequence = inner.sequence.fetch_add(1, Ordering::Relaxed);
         let meeting = self.meeting(operation, size_of::<T>());
         let schedule = match meeting {
-            Some((form, block)) => Schedule {
-                algorithm: SHARED_MEMORY,
-                scratch: scratch_elements(form, size_of::<T>(), block),
-                ..Schedule::default()
-            },
-            None => build(
-                operation,
-                self.rank(),
-                self.size(),
-                size_of::<T>(),
-                &inner.selection,
-            ),
+            Some((form, block)) => met(form, size_of::<T>(), block),
+            None => {
+                let (rank, size, selection) = (self.rank(), self.size(), &self.inner.selection);
+                build(operation, rank, size, size_of::<T>(), selection)
+            }
         };
-        let operator = combination.as_ref().map(|combination| combination.name);
-        let facts = agreed(operation);
-        let described = CollectiveCall {
+        let way = meeting.map(|(form, block)| Way {
+            form,
+            block,
+            begun: None,
+        });
+        let named = Named {
             operation: call.operation,
+            site: call.site,
+            operator: combination.as_ref().map(|combination| combination.name),
+            algorithm: schedule.algorithm,
             nonblocking,
+        };
+        let numbered = self.number::<T>(&named, operation);
+        self.assemble::<T>(numbered, schedule, way, combination)
+    }
+
+    /// Gives a collective its number.
+    fn number<T: 'static>(&self, named: &Named, operation: &Operation<'_>) -> Numbered {
+        let sequence = self.inner.sequence.fetch_add(1, Ordering::Relaxed);
+        let facts = agreed(operation);
+        let call = CollectiveCall {
+            operation: named.operation,
+            nonblocking: named.nonblocking,
             element: facts.count.map(|_| std::any::type_name::<T>()),
             count: facts.count,
-            operator,
+            operator: named.operator,
             root: facts.root,
-            algorithm: schedule.algorithm,
-            site: call.site,
+            algorithm: named.algorithm,
+            site: named.site,
         };
-        let setting = Setting {
-            group: inner.group.clone(),
-            context: inner.context.collective(),
+        Numbered {
             sequence,
-            signature: self.signature::<T>(operation, &facts, &described, sequence),
+            signature: self.signature::<T>(operation, &facts, &call, sequence),
+            call,
+        }
+    }
+
+    fn assemble<T: Pod>(
+        &self,
+        numbered: Numbered,
+        schedule: Schedule,
+        meeting: Option<Way>,
+        combination: Option<Combination>,
+    ) -> Prepared {
+        let setting = Setting {
+            group: self.inner.group.clone(),
+            context: self.inner.context.collective(),
+            sequence: numbered.sequence,
+            signature: numbered.signature,
             element: size_of::<T>(),
-            call: described,
+            call: numbered.call,
             reducer: combination.map(|combination| combination.reducer),
             buffers: [None; 3],
             meeting,
@@ -110,6 +164,56 @@ impl Communicator {
             setting,
             scratch,
         }
+    }
+
+    /// A barrier or a reduction to all, which may end at once; `operator` with its name.
+    pub(super) fn meet<T: Pod, O: Operator<T>>(
+        &self,
+        (name, site): (&'static str, &'static Location<'static>),
+        operation: &Operation<'_>,
+        operator: Option<(Typed<T, O>, &'static str)>,
+        elements: &mut [T],
+    ) -> Result<()> {
+        let meeting = self.meeting(operation, size_of::<T>());
+        let combination = |(reducer, name)| Combination {
+            reducer: Arc::new(reducer),
+            name,
+        };
+        let Some((form, block)) = meeting.filter(|_| aligns::<T>()) else {
+            let call = Call::new(name, site);
+            let combination = operator.map(combination);
+            return self.execute(&call, operation, combination, None, Some(elements));
+        };
+        let named = Named {
+            operation: name,
+            site,
+            operator: operator.as_ref().map(|(_, name)| *name),
+            algorithm: SHARED_MEMORY,
+            nonblocking: false,
+        };
+        let numbered = self.number::<T>(&named, operation);
+        let direct = DirectCall {
+            context: self.inner.context.collective(),
+            sequence: numbered.sequence,
+            signature: numbered.signature,
+            element: size_of::<T>(),
+            form,
+            described: numbered.call,
+        };
+        let reducer = operator
+            .as_ref()
+            .map(|(reducer, _)| reducer as &dyn Reducer);
+        let own = bytemuck::cast_slice_mut(elements);
+        let begun = match self.inner.runtime.meet_directly(&direct, own, reducer) {
+            Directly::Done => return Ok(()),
+            Directly::Begun(begun) => Some(begun),
+            Directly::No => None,
+        };
+        let way = Way { form, block, begun };
+        let combination = operator.map(combination);
+        let schedule = met(form, size_of::<T>(), block);
+        let prepared = self.assemble::<T>(numbered, schedule, Some(way), combination);
+        self.complete(&Call::new(name, site), prepared, None, Some(elements))
     }
 
     /// How the ranks meet in shared memory for this operation, and the bytes of one contribution, if
@@ -145,11 +249,22 @@ impl Communicator {
         input: Option<&[T]>,
         output: Option<&mut [T]>,
     ) -> Result<()> {
+        let prepared = self.prepare::<T>(call, operation, combination, false);
+        self.complete(call, prepared, input, output)
+    }
+
+    fn complete<T: Pod>(
+        &self,
+        call: &Call,
+        prepared: Prepared,
+        input: Option<&[T]>,
+        output: Option<&mut [T]>,
+    ) -> Result<()> {
         let Prepared {
             schedule,
             setting,
             scratch,
-        } = self.prepare::<T>(call, operation, combination, false);
+        } = prepared;
         let input = input.map(bytemuck::cast_slice);
         let output = output.map(bytemuck::cast_slice_mut);
         let runtime = &self.inner.runtime;

@@ -6,7 +6,7 @@ use super::collective::Combination;
 use super::{Call, Communicator};
 use crate::error::Result;
 use crate::pod::Pod;
-use crate::pod::operator::Operator;
+use crate::pod::operator::{Operator, reducer};
 use crate::schedule::{Counts, Operation};
 
 impl Communicator {
@@ -88,13 +88,13 @@ impl Communicator {
         elements: &mut [T],
         operator: O,
     ) -> Result<()> {
-        let call = Call::new("allreduce", Location::caller());
-        let (combination, commutative) = Combination::of(operator);
+        let call = ("allreduce", Location::caller());
         let operation = Operation::Allreduce {
             count: elements.len(),
-            commutative,
+            commutative: operator.commutative(),
         };
-        self.execute(&call, &operation, Some(combination), None, Some(elements))
+        let name = operator.name();
+        self.meet(call, &operation, Some((reducer(operator), name)), elements)
     }
 
     /// Combines one value of each rank; every rank gets the result.

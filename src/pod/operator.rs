@@ -214,15 +214,17 @@ pub trait Reducer: Send + Sync {
     fn reduce(&self, into: &mut [u8], from: &[u8], order: Order);
 }
 
-/// Forgets the element type of an operator.
-pub fn reducer<T: Pod, O: Operator<T>>(operator: O) -> Box<dyn Reducer> {
-    Box::new(Typed {
+/// An operator for bytes that hold elements of one type.
+pub const fn reducer<T: Pod, O: Operator<T>>(operator: O) -> Typed<T, O> {
+    Typed {
         operator,
         element: PhantomData,
-    })
+    }
 }
 
-struct Typed<T, O> {
+/// See [`reducer`].
+#[derive(Debug)]
+pub struct Typed<T, O> {
     operator: O,
     element: PhantomData<fn(T) -> T>,
 }

@@ -10,7 +10,7 @@ use slotmap::{Key, KeyData};
 
 use super::dispute::CollectiveCall;
 use super::group::Group;
-use super::meeting::{Form, Meeting};
+use super::meeting::{Meeting, Way};
 use super::progress::Core;
 use super::state::{CollectiveKey, Fault, Handle};
 use crate::base::ids::Context;
@@ -40,8 +40,8 @@ pub(crate) struct Setting {
     pub(crate) reducer: Option<Arc<dyn Reducer>>,
     /// Buffers of the places: input, output, scratch.
     pub(crate) buffers: [Option<BufferId>; 3],
-    /// How the ranks meet in shared memory, and the bytes of one contribution; then there are no steps.
-    pub(crate) meeting: Option<(Form, usize)>,
+    /// How the ranks meet in shared memory; then there are no steps.
+    pub(crate) meeting: Option<Way>,
 }
 
 /// A collective under way.

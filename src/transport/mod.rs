@@ -63,7 +63,8 @@ pub use addresses::{Interface, interfaces, usable};
 pub use fabric::{Fabric, Turn};
 pub use faulty::Faults;
 pub(crate) use shm::Head;
-pub(crate) use shm::cells::{Area, CELLS, PastCall, SHORT_BYTES, SLOT_BYTES};
+pub(crate) use shm::boards::{ROUNDS, boards_take};
+pub(crate) use shm::cells::{Area, CELLS, PastCall, SLOT_BYTES};
 pub use shm::{Segment, SharedConfig};
 #[cfg(fuzzing)]
 pub use stream::fuzzing;

@@ -174,6 +174,12 @@ impl Buffers {
         self.entries.get_mut(slot(id))?.bytes_mut()
     }
 
+    /// The bytes of two different entries that may be written.
+    pub(crate) fn both_mut(&mut self, ids: [BufferId; 2]) -> Option<[&mut [u8]; 2]> {
+        let [one, other] = self.entries.get_disjoint_mut(ids.map(slot))?;
+        Some([one.bytes_mut()?, other.bytes_mut()?])
+    }
+
     /// Gives an owned entry exactly `length` bytes; `false` when that cannot be.
     pub(crate) fn resize(&mut self, id: BufferId, length: usize) -> bool {
         let Some(entry) = self.entries.get_mut(slot(id)) else {

@@ -6,8 +6,14 @@
 //! result, piece by piece, so no rank waits for one that is not scheduled. Contributions are combined in
 //! the order of the ranks: the same ranks get the same bits, and operators need not be commutative.
 //!
-//! See [`cells`](crate::transport) for how the memory is shared.
+//! Few ranks with short contributions, and two with long ones, do not share the work: each posts its
+//! contribution on its board, and makes the result for itself. A call that blocks does that without a place on
+//! the table of collectives, while there is nothing else to do; see [`direct`].
+//!
+//! See [`cells`](crate::transport) and [`boards`](crate::transport) for how the memory is shared.
 
+mod boards;
+mod direct;
 mod work;
 
 use super::execute::Running;
@@ -15,10 +21,12 @@ use super::progress::Core;
 use super::state::{CollectiveKey, Fault};
 use crate::base::ids::{Context, Peer};
 use crate::engine::{Failure, Mismatch};
-use crate::limits::MEETING_ALONE_RANKS_MAX;
 use crate::limits::MEETING_PIECE_BYTES;
 pub(crate) use crate::transport::SLOT_BYTES;
-use crate::transport::{Area, CELLS, PastCall, SHORT_BYTES};
+use crate::transport::{Area, CELLS, PastCall, boards_take};
+use boards::Rounds;
+use direct::Scratch;
+pub(crate) use direct::{DirectCall, Directly};
 use work::Work;
 
 /// What the ranks do when they meet.
@@ -29,6 +37,24 @@ pub(crate) enum Form {
     Reduce { root: usize },
     Allreduce,
     Allgather,
+}
+
+/// How a collective meets in shared memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    pub(crate) form: Form,
+    /// Bytes of one rank's contribution.
+    pub(crate) block: usize,
+    /// What has been done of it without a place on the table.
+    pub(crate) begun: Option<Begun>,
+}
+
+/// Rounds of a collective that were posted and read already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Begun {
+    pub(super) first: u32,
+    pub(super) entered: u32,
+    pub(super) left: u32,
 }
 
 /// A collective under way in shared memory.
@@ -42,12 +68,11 @@ pub(crate) struct Meeting {
     block: usize,
     /// Bytes of it that one cell takes.
     chunk: usize,
-    /// Number of the first cell.
+    /// Number of the first cell, or round.
     first: u32,
     cells: u32,
-    /// Every rank makes the result for itself, as soon as all have arrived: the shortest way for few ranks
-    /// and short contributions.
-    alone: bool,
+    /// In rounds on boards, not in cells.
+    boards: bool,
     /// Cells that this rank has put its part into.
     entered: u32,
     /// Cells that this rank is done with.
@@ -61,7 +86,6 @@ pub(crate) struct Meeting {
 struct Abandoned {
     number: u32,
     form: Form,
-    alone: bool,
     pieces: u32,
     signature: u64,
 }
@@ -72,6 +96,9 @@ pub(crate) struct Meetings {
     area: Area,
     /// Number of the next cell.
     next: u32,
+    rounds: Rounds,
+    /// Made when it is first needed.
+    scratch: Option<Box<Scratch>>,
     running: Vec<CollectiveKey>,
     abandoned: Vec<Abandoned>,
 }
@@ -79,12 +106,33 @@ pub(crate) struct Meetings {
 impl Meetings {
     pub(crate) const fn new(area: Area) -> Self {
         Self {
+            rounds: Rounds::new(),
+            scratch: None,
             area,
             next: 0,
             running: Vec::new(),
             abandoned: Vec::new(),
         }
     }
+
+    /// Numbers for a collective: of rounds, or of cells. Gives the first.
+    fn reserve(&mut self, boards: bool, count: u32) -> u32 {
+        if boards {
+            return self.rounds.reserve(count);
+        }
+        let first = self.next;
+        self.next = first.wrapping_add(count);
+        first
+    }
+}
+
+/// Bytes of the parts into which contributions are cut.
+const fn chunk_bytes(element: usize) -> usize {
+    SLOT_BYTES / element * element
+}
+
+fn on_boards(area: &Area, form: Form, block: usize) -> bool {
+    matches!(form, Form::Barrier | Form::Allreduce) && boards_take(area.ranks(), block)
 }
 
 impl Meeting {
@@ -118,13 +166,12 @@ impl Meeting {
     /// Whether what is waited for in the oldest cell has happened.
     fn is_ready(&self, area: &Area) -> bool {
         let number = self.first.wrapping_add(self.left);
-        is_ready(area, self.form, self.alone, number, self.pieces(self.left))
+        is_ready(area, self.form, number, self.pieces(self.left))
     }
 }
 
-fn is_ready(area: &Area, form: Form, alone: bool, number: u32, pieces: u32) -> bool {
+fn is_ready(area: &Area, form: Form, number: u32, pieces: u32) -> bool {
     match form {
-        Form::Barrier | Form::Allreduce if alone => area.is_full(number),
         Form::Allreduce if pieces == 1 => area.is_finished(number, 1),
         Form::Barrier | Form::Bcast { .. } => area.is_finished(number, pieces),
         Form::Allreduce | Form::Reduce { .. } | Form::Allgather => area.is_full(number),
@@ -150,11 +197,18 @@ impl Core {
             return;
         };
         let setting = &running.setting;
-        let Some((form, block)) = setting.meeting else {
+        let Some(way) = setting.meeting else {
             return;
         };
-        let chunk = SLOT_BYTES / setting.element * setting.element;
+        let (form, block) = (way.form, way.block);
+        let chunk = chunk_bytes(setting.element);
         let cells = block.div_ceil(chunk).max(1) as u32;
+        let boards = on_boards(&meetings.area, form, block);
+        let begun = way.begun.unwrap_or_else(|| Begun {
+            first: meetings.reserve(boards, cells),
+            entered: 0,
+            left: 0,
+        });
         running.meeting = Some(Meeting {
             form,
             signature: setting.signature,
@@ -162,14 +216,13 @@ impl Core {
             element: setting.element,
             block,
             chunk,
-            first: meetings.next,
+            first: begun.first,
             cells,
-            alone: block <= SHORT_BYTES && meetings.area.ranks() <= MEETING_ALONE_RANKS_MAX,
-            entered: 0,
-            left: 0,
+            boards,
+            entered: begun.entered,
+            left: begun.left,
             disputed: false,
         });
-        meetings.next = meetings.next.wrapping_add(cells);
         meetings.running.push(key);
         // A thread that sleeps has to look at it too.
         self.state.completions += 1;
@@ -210,13 +263,14 @@ impl Core {
         if let Some(meetings) = &mut self.meetings {
             let area = &meetings.area;
             meetings.abandoned.retain(|cell| {
-                let over = is_ready(area, cell.form, cell.alone, cell.number, cell.pieces);
+                let over = is_ready(area, cell.form, cell.number, cell.pieces);
                 if over {
                     // Should they disagree, it is no concern of this rank any more.
                     let _ = area.leave(cell.number, cell.signature);
                 }
                 !over
             });
+            moved |= meetings.rounds.pass_abandoned(area);
         }
         moved
     }
@@ -236,8 +290,8 @@ impl Core {
         let area = &meetings.area;
         let kept = meetings.abandoned.iter().all(|cell| {
             area.will_sleep(cell.number);
-            !is_ready(area, cell.form, cell.alone, cell.number, cell.pieces)
-        });
+            !is_ready(area, cell.form, cell.number, cell.pieces)
+        }) && meetings.rounds.rest(area);
         kept && meetings.running.iter().all(|key| {
             let running = self.state.collectives.get(*key);
             let Some(meeting) = running.and_then(|running| running.meeting.as_ref()) else {
@@ -245,6 +299,10 @@ impl Core {
             };
             if meeting.disputed {
                 return true;
+            }
+            if meeting.boards {
+                area.will_sleep_over_boards();
+                return !meetings.rounds.can_go_on(area, meeting);
             }
             if meeting.may_enter() {
                 let number = meeting.first.wrapping_add(meeting.entered);
@@ -337,7 +395,7 @@ impl Core {
         let (mut moved, mut over) = (false, false);
         let mut disputed = None;
         if let (Some(meetings), Some(running)) =
-            (&self.meetings, self.state.collectives.get_mut(key))
+            (&mut self.meetings, self.state.collectives.get_mut(key))
         {
             let Some(meeting) = &mut running.meeting else {
                 return false;
@@ -351,7 +409,15 @@ impl Core {
                 places: running.setting.buffers,
                 reducer: running.setting.reducer.as_deref(),
             };
-            while !meeting.disputed && meeting.left < meeting.cells && work.step(meeting) {
+            while !meeting.disputed && meeting.left < meeting.cells {
+                let stepped = if meeting.boards {
+                    work.step_on_boards(meeting, &mut meetings.rounds)
+                } else {
+                    work.step(meeting)
+                };
+                if !stepped {
+                    break;
+                }
                 moved = true;
             }
             over = meeting.left == meeting.cells;
@@ -395,11 +461,13 @@ impl Core {
             return;
         };
         meetings.running.retain(|other| *other != key);
+        if meeting.boards {
+            return meetings.rounds.abandon(&meeting);
+        }
         let open = meeting.left..meeting.entered;
         meetings.abandoned.extend(open.map(|index| Abandoned {
             number: meeting.first.wrapping_add(index),
             form: meeting.form,
-            alone: meeting.alone,
             pieces: meeting.pieces(index),
             signature: meeting.signature,
         }));

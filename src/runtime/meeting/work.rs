@@ -5,7 +5,7 @@ use crate::engine::BufferId;
 use crate::pod::operator::Reducer;
 use crate::runtime::buffers::Buffers;
 use crate::schedule::Order;
-use crate::transport::{Area, SHORT_BYTES};
+use crate::transport::Area;
 
 /// What it takes to do a part of a meeting.
 pub(super) struct Work<'a> {
@@ -54,7 +54,6 @@ impl Work<'_> {
             return;
         }
         match meeting.form {
-            Form::Barrier | Form::Allreduce if meeting.alone => {}
             Form::Barrier => {
                 meeting.disputed |= !self.agree(meeting, number);
                 area.sign(number, area.result(), meeting.signature);
@@ -79,15 +78,6 @@ impl Work<'_> {
             Form::Reduce { root } if root != me => {} // Its part stays until the root has left.
             Form::Bcast { root } if root == me => {}
             _ if !meeting.is_ready(area) => return false,
-            Form::Barrier | Form::Allreduce if meeting.alone => {
-                meeting.disputed |= !self.agree(meeting, number);
-                if meeting.disputed {
-                    return true;
-                }
-                if length > 0 {
-                    self.combine_alone(number, length);
-                }
-            }
             Form::Barrier | Form::Bcast { .. } => {
                 if area.signature(number, area.result()) != meeting.signature {
                     meeting.disputed = true;
@@ -178,28 +168,6 @@ impl Work<'_> {
             reducer.reduce(sum, part, Order::IntoFrom);
         }
         area.write(number, area.result(), length, from, sum);
-    }
-
-    /// Combines all contributions, which are short, into the output.
-    fn combine_alone(&mut self, number: u32, length: usize) {
-        let area = self.area;
-        let scratch = self.places[2].and_then(|buffer| self.buffers.bytes_mut(buffer));
-        let (Some(scratch), Some(reducer)) = (scratch, self.reducer) else {
-            return;
-        };
-        let mut result = [0; SHORT_BYTES];
-        let (sum, part) = scratch.split_at_mut(scratch.len() / 2);
-        let (sum, part) = (&mut sum[..length], &mut part[..length]);
-        area.read(number, 0, length, 0, sum);
-        for rank in 1..area.ranks() {
-            area.read(number, rank, length, 0, part);
-            reducer.reduce(sum, part, Order::IntoFrom);
-        }
-        result[..length].copy_from_slice(sum);
-        let output = self.places[1].and_then(|buffer| self.buffers.bytes_mut(buffer));
-        if let Some(output) = output.and_then(|bytes| bytes.get_mut(..length)) {
-            output.copy_from_slice(&result[..length]);
-        }
     }
 
     /// Combines all contributions into the output.

@@ -33,9 +33,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+use super::boards::boards_bytes;
 use super::segment::Segment;
 use crate::base::words::{LINE_BYTES, Words};
 use crate::limits::LOCAL_RANKS_MAX;
+use crate::sys::shared_memory::SharedMemory;
 
 /// Meetings that may be under way at once. A power of two: numbers of meetings wrap around.
 pub(crate) const CELLS: u32 = 4;
@@ -45,7 +47,7 @@ pub(crate) const SLOT_BYTES: usize = 64 * 1024;
 /// Payloads up to this length share a line with the signature.
 pub(crate) const SHORT_BYTES: usize = LINE_BYTES - 8;
 /// Slots lie so far apart: not a power of two, which would crowd all of them into a few lines of a cache.
-const SLOT_STRIDE: usize = SLOT_BYTES + LINE_BYTES;
+pub(super) const SLOT_STRIDE: usize = SLOT_BYTES + LINE_BYTES;
 
 const TURN: usize = 0;
 const SLEEPERS: usize = 4;
@@ -70,11 +72,11 @@ const fn long_slots(ranks: usize) -> usize {
     (SHORT_SLOTS + (ranks + 1) * LINE_BYTES).next_multiple_of(PAGE_BYTES)
 }
 
-const fn cell_bytes(ranks: usize) -> usize {
+pub(super) const fn cell_bytes(ranks: usize) -> usize {
     long_slots(ranks) + ((ranks + 1) * SLOT_STRIDE).next_multiple_of(PAGE_BYTES)
 }
 
-const fn calls_bytes(ranks: usize) -> usize {
+pub(super) const fn calls_bytes(ranks: usize) -> usize {
     (ranks * CALLS as usize * CALL_BYTES).next_multiple_of(PAGE_BYTES)
 }
 
@@ -85,7 +87,7 @@ const fn turn(number: u32) -> u32 {
 
 /// Bytes of the area of one communicator.
 pub(super) const fn area_bytes(ranks: usize) -> usize {
-    calls_bytes(ranks) + CELLS as usize * cell_bytes(ranks)
+    calls_bytes(ranks) + CELLS as usize * cell_bytes(ranks) + boards_bytes(ranks)
 }
 
 /// What a rank has called on a communicator.
@@ -129,6 +131,19 @@ impl Area {
     /// This rank.
     pub(crate) const fn me(&self) -> usize {
         self.me
+    }
+
+    pub(super) fn memory(&self) -> &SharedMemory {
+        self.segment.memory()
+    }
+
+    pub(super) const fn base(&self) -> usize {
+        self.base
+    }
+
+    /// The number of ranks that the memory is laid out for.
+    pub(super) fn layout_ranks(&self) -> usize {
+        self.segment.ranks()
     }
 
     /// The slot of the result.
@@ -268,6 +283,10 @@ impl Area {
         if memory.load(at, Relaxed) == 0 || memory.swap(at, 0) == 0 {
             return;
         }
+        self.notify_all();
+    }
+
+    pub(super) fn notify_all(&self) {
         let from = self.members[self.me];
         for &local in self.members.iter().filter(|local| **local != from) {
             self.segment.notify(local, from);

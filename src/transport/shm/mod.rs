@@ -25,6 +25,7 @@
 //! then count it as lost. A rank may be a child of another program that the daemon has started: each
 //! rank holds a lock that ends with its process, and who waits for long looks at those of the others.
 
+pub(super) mod boards;
 mod calls;
 pub(super) mod cells;
 mod direct;
