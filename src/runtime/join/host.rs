@@ -239,11 +239,7 @@ impl Hub {
             let Some(mut guest) = self.guests.remove(&token) else {
                 continue;
             };
-            let ended = guest
-                .line
-                .flush()
-                .and_then(|()| guest.line.receive())
-                .is_err();
+            let ended = guest.line.exchange().is_err();
             let sound = self.hear(&mut guest);
             if ended || !sound {
                 if let Some(rank) = guest.rank {
@@ -321,8 +317,7 @@ impl Hub {
     fn last_words(&mut self) {
         let until = Instant::now() + LAST_WORDS;
         while Instant::now() < until && !self.guests.is_empty() {
-            self.guests
-                .retain(|_, guest| guest.line.flush().is_ok() && guest.line.receive().is_ok());
+            self.guests.retain(|_, guest| guest.line.exchange().is_ok());
             std::thread::sleep(Duration::from_millis(1));
         }
     }

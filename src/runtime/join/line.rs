@@ -82,6 +82,14 @@ impl Line {
         self.outgoing.is_empty()
     }
 
+    /// Sends what waits and takes what has arrived: also when nothing can be sent any more, for somebody
+    /// who hangs up has perhaps said something before. An error says why nothing more will come.
+    pub(super) fn exchange(&mut self) -> Result<(), String> {
+        let sent = self.flush();
+        self.receive()?;
+        sent
+    }
+
     /// Takes what has arrived; the messages are in the decoder. An error says why nothing more will come.
     pub(super) fn receive(&mut self) -> Result<(), String> {
         let mut bytes = [0; 4096];
@@ -94,7 +102,8 @@ impl Line {
                     let received = received.map_err(|error| error.to_string())?;
                     self.decoder.extend(&received.plain);
                     self.outgoing.extend(received.reply);
-                    self.flush()?;
+                    // A failure shows once everything was read.
+                    let _ = self.flush();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -136,5 +145,51 @@ pub(super) struct Forwarding(pub(super) std::sync::Arc<Forwarded>);
 impl Drop for Forwarding {
     fn drop(&mut self) {
         self.0.set(u64::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream as Stream};
+
+    use super::*;
+    use crate::wire::control::Secret;
+
+    fn pair() -> (Line, Line) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let mut out = Stream::connect(address).expect("it listens");
+        let (inner, _) = listener.accept().expect("connected");
+        let secret = Secret([7; 32]);
+        let (session, hello) = Session::initiator(&secret).expect("begins");
+        out.write_all(&hello).expect("there is room");
+        let line =
+            |stream, session| Line::new(stream, session, Decoder::default()).expect("a line");
+        let inside = Session::responder(&secret).expect("begins");
+        let (mut host, mut guest) = (line(inner, inside), line(out, session));
+        while !(host.session.is_open() && guest.session.is_open()) {
+            host.exchange().expect("connected");
+            guest.exchange().expect("connected");
+        }
+        (host, guest)
+    }
+
+    #[test]
+    fn what_was_said_before_hanging_up_is_heard_by_one_who_was_talking() {
+        let (mut host, mut guest) = pair();
+        let long = vec![7_u8; 20_000];
+        for word in [&long[..], b"last"] {
+            guest.send(&word.to_vec()).expect("connected");
+        }
+        assert!(guest.is_flushed(), "the kernel has room for it");
+        drop(guest);
+        // The first words meet a closed door; then nothing can be said any more.
+        while host.send(&b"anybody?".to_vec()).is_ok() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(host.exchange().is_err(), "it has hung up");
+        let mut heard = || host.decoder.next::<Vec<u8>>().expect("sound");
+        assert_eq!(heard().as_deref(), Some(&long[..]));
+        assert_eq!(heard().as_deref(), Some(&b"last"[..]));
     }
 }
