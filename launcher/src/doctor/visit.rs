@@ -13,6 +13,7 @@ use crate::job::{Identity, Refusal};
 use crate::launch::link::{Link, TOKENS_PER_DAEMON};
 use crate::nodes::Host;
 use crate::ship::Freight;
+use crate::start::remote::Known;
 use crate::start::{self, Options, Role, bootstrap};
 use crate::stream::{Read, read};
 
@@ -102,8 +103,9 @@ impl Visit {
             own,
             guests: Vec::new(),
         };
+        let known = Known::about(&visit.wishes.options);
         for host in hosts {
-            let link = visit.link(host, &script)?;
+            let link = visit.link(known, host, &script)?;
             let base = visit.guests.len() * TOKENS_PER_DAEMON;
             link.register(visit.poll.registry(), base).map_err(cannot)?;
             visit.guests.push(Guest {
@@ -129,13 +131,13 @@ impl Visit {
         Ok(visit)
     }
 
-    fn link(&self, host: &Host, script: &str) -> Result<Link, Refusal> {
+    fn link(&self, known: Known, host: &Host, script: &str) -> Result<Link, Refusal> {
         let name = host.name.clone();
         if host.here {
             return Ok(Link::local(name, start::local::start(Role::Examiner)?));
         }
         let options = &self.wishes.options;
-        let started = start::remote::start(options, host)?;
+        let started = start::remote::start(options, known, host)?;
         let (script, now) = (script.to_owned(), self.began.elapsed());
         Ok(Link::remote(
             name,

@@ -17,13 +17,14 @@ impl Launcher {
     pub(super) fn start_daemons(&mut self) -> Result<(), Refusal> {
         let (script, own) = self.first_words()?;
         self.own = own;
+        let known = start::remote::Known::about(&self.plan.elsewhere.options);
         for host in &self.plan.elsewhere.hosts {
             let link = match host.here {
                 true => Link::local(host.name.clone(), start::local::start(Role::Daemon)?),
                 false => Link::remote(
                     host.name.clone(),
                     self.plan.elsewhere.options.name(),
-                    start::remote::start(&self.plan.elsewhere.options, host)?,
+                    start::remote::start(&self.plan.elsewhere.options, known, host)?,
                     script.clone(),
                     self.plan.elsewhere.options.patience,
                     self.now(),

@@ -12,9 +12,38 @@ use crate::nodes::Host;
 /// Names the program to use in place of `ssh`.
 const SSH_VARIABLE: &str = "PHALANX_SSH";
 
+/// What is to be known of the way before it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Whether `srun` has `--overlap`. Those before 20.11 do what it means without being asked.
+    overlap: bool,
+}
+
+impl Known {
+    /// Asks the program, where there is something to ask.
+    pub(crate) fn about(options: &Options) -> Self {
+        if options.way != Way::Srun {
+            return Self { overlap: false };
+        }
+        let help = Command::new("srun")
+            .arg("--help")
+            .stdin(Stdio::null())
+            .output();
+        Self {
+            // One that says nothing fails all the same, and is quoted then.
+            overlap: help.map_or(true, |help| has_overlap(&help.stdout)),
+        }
+    }
+}
+
+fn has_overlap(help: &[u8]) -> bool {
+    let help = String::from_utf8_lossy(help);
+    help.contains("--overlap") || !help.contains("--ntasks")
+}
+
 /// Begins to start a daemon.
-pub(crate) fn start(options: &Options, target: &Host) -> Result<Started, Refusal> {
-    let words = words(options, target, std::env::var(SSH_VARIABLE).ok());
+pub(crate) fn start(options: &Options, known: Known, target: &Host) -> Result<Started, Refusal> {
+    let words = words(options, known, target, std::env::var(SSH_VARIABLE).ok());
     let (program, arguments) = words.split_first().ok_or_else(|| {
         Refusal::usage("--launch-agent: give a command that runs another one on a host")
     })?;
@@ -45,7 +74,7 @@ pub(crate) fn start(options: &Options, target: &Host) -> Result<Started, Refusal
 }
 
 /// The command that runs `sh` on the host.
-fn words(options: &Options, target: &Host, ssh: Option<String>) -> Vec<String> {
+fn words(options: &Options, known: Known, target: &Host, ssh: Option<String>) -> Vec<String> {
     let mut words: Vec<String> = match &options.way {
         Way::Ssh => ssh_words(options, target, ssh),
         Way::Srun => [
@@ -53,7 +82,6 @@ fn words(options: &Options, target: &Host, ssh: Option<String>) -> Vec<String> {
             "--nodes=1",
             "--ntasks=1",
             "--ntasks-per-node=1",
-            "--overlap",
             "--mpi=none",
             "--cpu-bind=none",
             "--unbuffered",
@@ -62,6 +90,7 @@ fn words(options: &Options, target: &Host, ssh: Option<String>) -> Vec<String> {
         ]
         .map(str::to_owned)
         .into_iter()
+        .chain(known.overlap.then(|| "--overlap".to_owned()))
         .chain([format!("--nodelist={}", target.name)])
         .collect(),
         Way::Kubectl => ["kubectl", "exec", "-i", &target.name, "--"]
@@ -116,13 +145,35 @@ mod tests {
         }
     }
 
+    const NOTHING: Known = Known { overlap: false };
+
+    #[test]
+    fn srun_is_told_to_overlap_only_where_it_knows_the_word() {
+        assert!(has_overlap(
+            b"  -n, --ntasks=ntasks\n      --overlap  Allow"
+        ));
+        assert!(!has_overlap(
+            b"  -n, --ntasks=ntasks\n  -s, --oversubscribe"
+        ));
+        assert!(has_overlap(b"srun: fatal"), "this is not its help");
+        let options = Options {
+            way: Way::Srun,
+            ..Options::default()
+        };
+        for overlap in [true, false] {
+            let words = words(&options, Known { overlap }, &target(), None);
+            assert_eq!(words.contains(&"--overlap".to_owned()), overlap);
+            assert!(words.ends_with(&["--nodelist=n1".to_owned(), "sh".to_owned()]));
+        }
+    }
+
     #[test]
     fn ssh_never_asks_and_never_waits_for_ever() {
         let options = Options {
             ssh_options: vec!["-4".to_owned()],
             ..Options::default()
         };
-        let line = words(&options, &target(), None).join(" ");
+        let line = words(&options, NOTHING, &target(), None).join(" ");
         assert!(line.starts_with("ssh -o BatchMode=yes -o ConnectTimeout=10"));
         assert!(line.ends_with("-l ada -p 2222 -4 -- n1 sh"), "{line}");
         assert!(!line.contains("HostKey"), "{line}");
@@ -132,6 +183,7 @@ mod tests {
     fn another_ssh_and_its_words_can_be_named() {
         let words = words(
             &Options::default(),
+            NOTHING,
             &target(),
             Some("/opt/bin/ssh -F f".into()),
         );
@@ -144,7 +196,7 @@ mod tests {
             way: Way::Agent(vec!["docker".into(), "exec".into(), "-i".into()]),
             ..Options::default()
         };
-        let words = words(&options, &target(), None);
+        let words = words(&options, NOTHING, &target(), None);
         assert_eq!(words, ["docker", "exec", "-i", "n1", "sh"]);
     }
 }
