@@ -48,6 +48,13 @@ fn a_daemon_that_is_terminated_ends_its_ranks_as_a_batch_system_means_it() {
     kill_process(running.daemon(), Signal::TERM).expect("it runs");
     let outcome = running.finish();
     assert_eq!(outcome.code, Some(143), "{}", outcome.stderr);
+    let reports = outcome.reports();
+    assert_eq!(reports.len(), 1, "{}", outcome.stderr);
+    assert!(
+        reports[0].contains("the job was cancelled on "),
+        "{}",
+        reports[0]
+    );
     mark.assert_gone();
 }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use phalanx::wire::control::ToDaemon;
-use signal_hook::consts::{SIGCONT, SIGQUIT, SIGSTOP, SIGTSTP, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGCONT, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
 
-use super::{Action, INTERRUPT_GRACE, Job, Phase, report};
+use super::{Action, INTERRUPT_GRACE, Job, Phase, Rank, report};
 use crate::exit;
 
 impl Job {
@@ -61,6 +61,19 @@ impl Job {
                 Phase::Over => self.actions.push(Action::Leave(exit::of_signal(signal))),
             },
         }
+    }
+
+    /// The daemon of a host was told to end, and not by us. Its ranks need not fail for that: they may not
+    /// even have been started.
+    pub(super) fn cancelled(&mut self, node: u32) {
+        if let Phase::Interrupted { signal, code, .. } = &mut self.phase {
+            code.get_or_insert(exit::of_signal(*signal));
+            return;
+        }
+        let runs = |rank: &&Rank| rank.pid != 0 && rank.exit.is_none();
+        let running = self.ranks.iter().filter(runs).count();
+        let line = report::cancelled(&self.daemons[node as usize].host, running);
+        self.end(exit::of_signal(SIGTERM), Some(line));
     }
 
     /// Kills everything; asked once more, leaves without looking back.

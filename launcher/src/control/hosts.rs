@@ -65,6 +65,7 @@ impl Job {
                 let host = &self.daemons[node as usize].host;
                 self.actions.push(Action::Say(format!("{host}: {message}")));
             }
+            FromDaemon::Cancelled => self.cancelled(node),
             FromDaemon::Beat
             | FromDaemon::NeedFile { .. }
             | FromDaemon::FileTaken { .. }

@@ -84,6 +84,19 @@ pub(super) fn other_members(name: &str) -> String {
     format!("{name} named other members of a communicator than the rest; this is a bug of phalanx")
 }
 
+/// Somebody else than the launcher ends a daemon.
+pub(super) fn cancelled(host: &str, running: usize) -> String {
+    let ranks = match running {
+        0 => String::new(),
+        1 => "; 1 rank was ended".to_owned(),
+        _ => format!("; {running} ranks were ended"),
+    };
+    format!(
+        "the job was cancelled on {host}: the daemon there was told to end (SIGTERM), as `scancel`, a time \
+         limit of the batch system or `kill` does{ranks}"
+    )
+}
+
 /// The exit code of a job that this rank made fail.
 pub(super) fn exit_code(rank: &Rank) -> u8 {
     if let Some(Complaint::Failed { class, .. }) = &rank.complaint {

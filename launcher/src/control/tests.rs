@@ -446,6 +446,20 @@ fn a_start_that_fails_is_told_once() {
 }
 
 #[test]
+fn a_job_that_was_cancelled_failed_even_if_no_rank_did() {
+    let mut bed = Bed::new(2);
+    let actions = bed.daemon(FromDaemon::Cancelled);
+    assert!(said(&actions)[0].starts_with("the job was cancelled on h: "));
+    assert!(said(&actions)[0].ends_with("; 2 ranks were ended"));
+    assert_eq!(bed.done(), [Action::Finish(143)]);
+
+    let mut bed = Bed::new(2);
+    bed.event(Event::Signal(SIGINT));
+    assert!(said(&bed.daemon(FromDaemon::Cancelled)).is_empty());
+    assert_eq!(bed.done(), [Action::Finish(130)]);
+}
+
+#[test]
 fn a_closed_output_ends_the_job_quietly() {
     let mut bed = Bed::new(2);
     let actions = bed.event(Event::OutputClosed);

@@ -232,6 +232,7 @@ impl Daemon {
     pub(super) fn reap(&mut self) -> io::Result<()> {
         // Whoever cancels a job elsewhere than at its launcher, as `scancel` does, means all of it.
         if self.signals.pending().any(|signal| signal == SIGTERM) {
+            self.tell(&FromDaemon::Cancelled)?;
             self.end(false);
         }
         loop {

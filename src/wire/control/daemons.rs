@@ -264,4 +264,6 @@ pub enum FromDaemon {
         /// One line.
         message: String,
     },
+    /// Somebody there has told the daemon to end, and it ends its ranks.
+    Cancelled,
 }
