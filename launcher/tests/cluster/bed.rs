@@ -18,6 +18,17 @@ const NEEDED: &[(&str, &str)] = &[
 /// Processes of a host of the bed itself.
 const OWN: &[&str] = &["bash", "sshd", "sleep", "sh", "cat"];
 
+/// Processes of a Slurm that stands on the bed. Its steps are not among them.
+const OF_SLURM: &[&str] = &["munged", "slurmctld", "slurmscriptd", "slurmd"];
+
+/// What a Slurm needs besides.
+const NEEDED_BY_SLURM: &[(&str, &str)] = &[
+    ("slurmctld", "slurmctld"),
+    ("slurmd", "slurmd"),
+    ("srun", "slurm-client"),
+    ("munged", "munge"),
+];
+
 /// A bed that is up; its end takes it down.
 pub(crate) struct Bed {
     name: String,
@@ -33,15 +44,8 @@ pub(crate) fn bed(nodes: u32) -> Option<Bed> {
 
 /// A bed whose hosts speak IP version 4, 6, or both: 46.
 pub(crate) fn bed_over(versions: &'static str, nodes: u32) -> Option<Bed> {
-    let missing = missing();
-    if let Some(why) = missing {
-        use std::io::Write;
-        // Around the capture of the test's own output.
-        let line = format!("SKIPPED: tests of several hosts: {why}\n");
-        let _ = std::fs::File::options()
-            .append(true)
-            .open("/dev/stderr")
-            .and_then(|mut stderr| stderr.write_all(line.as_bytes()));
+    if let Some(why) = missing(NEEDED) {
+        skipped(&format!("tests of several hosts: {why}"));
         return None;
     }
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -57,7 +61,29 @@ pub(crate) fn bed_over(versions: &'static str, nodes: u32) -> Option<Bed> {
     Some(bed)
 }
 
-fn missing() -> Option<String> {
+/// A bed with a Slurm whose nodes have so many processors each, or a line that says why there is none.
+pub(crate) fn slurm(nodes: u32, processors: u32) -> Option<Bed> {
+    if let Some(why) = missing(NEEDED_BY_SLURM) {
+        skipped(&format!("tests of Slurm: {why}"));
+        return None;
+    }
+    let bed = bed(nodes)?;
+    let mut command = bed.command("slurm.sh", &["up", &processors.to_string()]);
+    let up = command.output().expect("bash");
+    assert!(up.status.success(), "Slurm does not come up: {up:?}");
+    Some(bed)
+}
+
+fn skipped(what: &str) {
+    use std::io::Write;
+    // Around the capture of the test's own output.
+    let _ = std::fs::File::options()
+        .append(true)
+        .open("/dev/stderr")
+        .and_then(|mut stderr| stderr.write_all(format!("SKIPPED: {what}\n").as_bytes()));
+}
+
+fn missing(needed: &[(&str, &str)]) -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("they need root".to_owned());
     }
@@ -67,11 +93,11 @@ fn missing() -> Option<String> {
             .iter()
             .any(|place| Path::new(place).join(name).exists())
     };
-    let (name, package) = NEEDED.iter().find(|(name, _)| !there(name))?;
+    let (name, package) = needed.iter().find(|(name, _)| !there(name))?;
     Some(format!("there is no {name}: apt-get install {package}"))
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let launcher = Path::new(env!("CARGO_MANIFEST_DIR"));
     launcher.parent().expect("the workspace").to_owned()
 }
@@ -82,8 +108,9 @@ impl Bed {
         Path::new("/run").join(&self.name)
     }
 
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(root().join("tests/cluster/bed.sh"));
+    /// One of the scripts in `tests/cluster` for this bed.
+    pub(crate) fn command(&self, script: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(root().join("tests/cluster").join(script));
         // What hosts do not have: the checkout and what was built, and the home of the user.
         let target = Path::new(env!("CARGO_BIN_EXE_phalanx")).ancestors().nth(2);
         let mut hidden = vec![root(), target.expect("it was built somewhere").to_owned()];
@@ -103,7 +130,7 @@ impl Bed {
     }
 
     fn script(&self, words: &[&str]) -> Output {
-        self.command(words).output().expect("bash")
+        self.command("bed.sh", words).output().expect("bash")
     }
 
     /// Runs a command on a host and gives what it prints.
@@ -139,7 +166,8 @@ impl Bed {
     /// The launcher on the head.
     fn launcher(&self, words: &[&str]) -> Running {
         let launcher = env!("CARGO_BIN_EXE_phalanx");
-        let mut command = self.command(&[&["on", "head", launcher], words].concat());
+        let words = [&["on", "head", launcher], words].concat();
+        let mut command = self.command("bed.sh", &words);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.current_dir(root());
         Running::start(command)
@@ -166,7 +194,8 @@ impl Bed {
              for d in /tmp /var/tmp /dev/shm $HOME/.cache/phalanx /tmp/phalanx-*; do \
              ls -A $d 2>/dev/null | grep -e '^\\.new' -e '^\\.job' -e '^\\.tmp'; done; true";
         let found = self.on(host, &["sh", "-c", script]);
-        let lines = found.lines().filter(|line| !OWN.contains(line));
+        let own = |line: &str| OWN.contains(&line) || OF_SLURM.contains(&line);
+        let lines = found.lines().filter(|line| !own(line));
         lines.map(|line| format!("{host}: {line}")).collect()
     }
 

@@ -14,11 +14,11 @@ use crate::ranked;
 /// From the start of the launcher on; a job takes about this long to be at work.
 const MOMENTS_MILLIS: u64 = 900;
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }

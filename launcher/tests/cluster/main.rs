@@ -12,8 +12,12 @@ mod doctor;
 mod faults;
 mod ipv6;
 mod kills;
+mod slurm;
+
+use std::sync::Arc;
 
 use bed::bed;
+use signal_hook::consts::SIGTERM;
 
 /// This very program, as ranks: see [`common::run_part`].
 #[test]
@@ -22,9 +26,13 @@ fn ranked_program() {
         return; // This process is the one that tests.
     };
     common::leave(phalanx::run(|world| -> phalanx::Result<()> {
+        if part == "deaf" {
+            let heard = Arc::default();
+            signal_hook::flag::register(SIGTERM, heard).expect("it can be caught");
+        }
         let sum = world.allreduce(world.rank() as u64 + 1, phalanx::Sum)?;
         println!("rank {} of {}: sum {sum}", world.rank(), world.size());
-        if part != "endless" {
+        if part == "sum" {
             return Ok(());
         }
         loop {
