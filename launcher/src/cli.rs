@@ -1,7 +1,5 @@
 //! The command line as typed. What it means is decided in `job`.
 
-use std::path::PathBuf;
-
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::algorithms;
@@ -11,6 +9,7 @@ use crate::doctor::args as doctor;
 use crate::doctor::examine::ExamineArgs;
 use crate::exit;
 use crate::place::{BindTo, By, MapBy};
+use crate::programs::{self, ProgramArgs};
 use crate::start::args::StartArgs;
 use crate::talk::TalkArgs;
 
@@ -97,15 +96,18 @@ Examples:
   phalanx run -n 4 --example cg -- examples/data/bcsstk01.mtx
   phalanx run -n 4 --release --bin solver -- input.dat
   phalanx run -n 4 --as threads ./solver input.dat
+  phalanx run -n 1 ./ocean : -n 3 --env GRID=fine ./air
   phalanx run -n 64 --tag-output --timeout 60 hostname";
 
 /// What `phalanx run` takes.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Number of ranks [default: the slots of all hosts; on this machine, the cores that may be used]
-    #[arg(short = 'n', long = "ranks", alias = "np", value_name = "N",
-        value_parser = ranks, allow_negative_numbers = true)]
-    pub(crate) ranks: Option<u32>,
+    #[command(flatten)]
+    pub(crate) program: ProgramArgs,
+
+    /// The programs behind a `:`
+    #[arg(skip)]
+    pub(crate) later: Vec<ProgramArgs>,
 
     /// Start ranks as processes, or as threads of one process
     #[arg(long = "as", value_name = "WHAT", default_value = "processes")]
@@ -122,14 +124,6 @@ pub(crate) struct RunArgs {
     /// TCP ports at which ranks may listen [default: the operating system chooses]
     #[arg(long, value_name = "LOW-HIGH", value_parser = phalanx::config::ports)]
     pub(crate) ports: Option<(u16, u16)>,
-
-    /// Set a variable in the environment of every rank (repeatable); `K` alone passes ours on
-    #[arg(long, value_name = "K=V", value_parser = variable)]
-    pub(crate) env: Vec<(String, String)>,
-
-    /// Working directory of the ranks
-    #[arg(long, value_name = "DIR")]
-    pub(crate) wdir: Option<PathBuf>,
 
     /// Begin each line of output with its rank, as in `[3] `, or with `--tag-output=host` as in `[3 node1] `
     #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true,
@@ -161,13 +155,15 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) talk: TalkArgs,
+}
 
-    #[command(flatten)]
-    pub(crate) build: BuildArgs,
-
-    /// The program and its arguments; only its arguments after --example or --bin
-    #[arg(value_name = "PROGRAM ARGS", trailing_var_arg = true)]
-    pub(crate) command: Vec<String>,
+impl RunArgs {
+    /// All programs, in order; at least one.
+    pub(crate) fn programs(&mut self) -> Vec<ProgramArgs> {
+        let first = std::mem::take(&mut self.program);
+        let later = std::mem::take(&mut self.later);
+        std::iter::once(first).chain(later).collect()
+    }
 }
 
 /// Which hosts are used. Without any, those of the batch system's allocation, else this machine.
@@ -296,7 +292,15 @@ pub(crate) enum Transport {
 /// mistake, in one line.
 pub(crate) fn parse() -> Result<Cli, u8> {
     let error = match Cli::try_parse() {
-        Ok(cli) => return Ok(cli),
+        Ok(mut cli) => {
+            if let Command::Run(run) = &mut cli.command {
+                programs::split(run).map_err(|line| {
+                    eprintln!("phalanx: {line}");
+                    exit::USAGE
+                })?;
+            }
+            return Ok(cli);
+        }
         Err(error) => error,
     };
     use clap::error::ErrorKind as Kind;
@@ -321,7 +325,7 @@ pub(crate) fn parse() -> Result<Cli, u8> {
 const SHOWN: [&str; 6] = ["run", "bench", "doctor", "ps", "stack", "algorithms"];
 
 /// The message of a clap error without its usage and hints.
-fn one_line(rendered: &str) -> String {
+pub(crate) fn one_line(rendered: &str) -> String {
     let words = rendered
         .lines()
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
@@ -356,7 +360,7 @@ pub(crate) fn seconds(text: &str) -> Result<std::time::Duration, String> {
         .ok_or_else(|| "give a number of seconds above 0, such as 90 or 0.5".to_owned())
 }
 
-fn variable(text: &str) -> Result<(String, String), String> {
+pub(crate) fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, value.to_owned()),
         None => match std::env::var(text) {
@@ -398,10 +402,10 @@ mod tests {
     #[test]
     fn what_follows_the_program_belongs_to_it() {
         let args = run(&["-n", "3", "prog", "-n", "x", "--timeout", "y"]).expect("parses");
-        assert_eq!(args.ranks, Some(3));
-        assert_eq!(args.command, ["prog", "-n", "x", "--timeout", "y"]);
+        assert_eq!(args.program.ranks, Some(3));
+        assert_eq!(args.program.command, ["prog", "-n", "x", "--timeout", "y"]);
         let args = run(&["--example", "cg", "--", "--laplacian"]).expect("parses");
-        assert_eq!(args.command, ["--laplacian"]);
+        assert_eq!(args.program.command, ["--laplacian"]);
     }
 
     #[test]

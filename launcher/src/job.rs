@@ -1,20 +1,20 @@
 //! The validated plan of a job: what was typed, checked, with every default filled in.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use phalanx::base::ids::JobId;
 use phalanx::wire::control::{
-    Assignment, Binding, InputFor, NodeMap, PROTOCOL, Secret, TransportChoice,
+    Assignment, Binding, InputFor, NodeMap, PROTOCOL, Program, Secret, TransportChoice,
 };
 
-use crate::cargo;
 use crate::cli::{HostArgs, RunArgs, Style, Tag, Transport};
 use crate::exit;
 use crate::inherit;
 use crate::nodes::{self, Host};
 use crate::place::{self, BindTo, MapBy, Placement, Wishes};
+use crate::programs;
 use crate::start::elsewhere::Elsewhere;
 use crate::talk;
 
@@ -22,11 +22,12 @@ use crate::talk;
 pub(crate) const KILL_GRACE: Duration = Duration::from_millis(250);
 
 /// Variables that the daemon sets for each rank, and that nobody else may.
-pub(crate) const RANK_VARIABLES: [&str; 6] = [
+pub(crate) const RANK_VARIABLES: [&str; 7] = [
     phalanx::wire::control::CONTROL_FD_VARIABLE,
     "PHALANX_RANK",
     "PHALANX_SIZE",
     "PHALANX_LOCAL_RANK",
+    "PHALANX_APPNUM",
     "PHALANX_JOB",
     "PHALANX_THREADS",
 ];
@@ -68,14 +69,12 @@ pub(crate) struct Plan {
     pub(crate) binding: Binding,
     pub(crate) report_bindings: bool,
     pub(crate) transport: TransportChoice,
-    pub(crate) command: Vec<String>,
-    pub(crate) environment: Vec<(String, String)>,
+    /// What ranks run.
+    pub(crate) programs: Vec<Program>,
     /// Variables of ours that go to other hosts.
     pub(crate) carried: Vec<(String, String)>,
     /// Which ranks get our standard input.
     pub(crate) input: InputFor,
-    pub(crate) directory: Option<String>,
-    pub(crate) directory_required: bool,
     pub(crate) tag_output: Option<Tag>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) stall_timeout: Option<Duration>,
@@ -105,22 +104,27 @@ impl Show {
 }
 
 impl Plan {
-    /// The map, and the command that each rank runs.
+    /// The map, and which ranks run which of several programs.
+    pub(crate) fn map(&self) -> String {
+        let size = u32::try_from(self.placement.node_of.len()).unwrap_or(u32::MAX);
+        let programs = match self.programs.as_slice() {
+            [_] => String::new(),
+            several => programs::description(several, size),
+        };
+        format!("{}{programs}", self.placement.map())
+    }
+
+    /// The map, and what is run.
     pub(crate) fn description(&self) -> String {
-        let words: Vec<String> = self
-            .command
-            .iter()
-            .map(|word| format!("{word:?}"))
-            .collect();
+        let [only] = self.programs.as_slice() else {
+            return self.map();
+        };
         let threads = match self.threads {
             Some(threads) => format!(" as {threads} threads"),
             None => String::new(),
         };
-        format!(
-            "{}command{threads}: {}\n",
-            self.placement.map(),
-            words.join(" ")
-        )
+        let command = programs::quoted(&only.command);
+        format!("{}command{threads}: {command}\n", self.map())
     }
 
     /// What the lines of each rank begin with, if with anything.
@@ -139,27 +143,26 @@ impl Plan {
     }
 
     /// Checks what was typed, and builds the program when asked to.
-    pub(crate) fn new(args: RunArgs) -> Result<Self, Refusal> {
+    pub(crate) fn new(mut args: RunArgs) -> Result<Self, Refusal> {
         let found = nodes::find(&args.hosts.named.host, &args.hosts.named.hostfile)
             .map_err(Refusal::usage)?;
-        let size = args
-            .ranks
-            .unwrap_or_else(|| all_slots(&found.hosts, args.hosts.ranks_per_node));
-        inherit::check(&args.env)?;
-        let here = std::env::current_dir().ok();
-        let used_here = found.hosts.iter().any(|host| host.here);
-        let directory = inherit::directory(args.wdir.as_deref(), here.as_deref(), used_here)?;
-        let mut command = args.command;
-        match cargo::build(&args.build)? {
-            Some(program) => command.insert(0, program),
-            None => settle_program(&mut command, args.wdir.is_some())?,
+        let programs = args.programs();
+        let all = all_slots(&found.hosts, args.hosts.ranks_per_node);
+        let ranks = programs::ranks_of(&programs, all)?;
+        if args.style == Style::Threads && programs.len() > 1 {
+            return Err(Refusal::usage(
+                "--as threads: ranks of several programs cannot be threads of one process",
+            ));
         }
+        let size = ranks.iter().sum();
         let ports = args.ports.map(|(low, high)| format!("{low}-{high}"));
-        let options = [
-            ("PHALANX_INTERFACE", args.interface),
+        let options = options_as_variables([
+            ("PHALANX_INTERFACE", args.interface.clone()),
             ("PHALANX_PORTS", ports),
             ("PHALANX_CHECK", args.check.then(|| "1".to_owned())),
-        ];
+        ]);
+        let used_here = found.hosts.iter().any(|host| host.here);
+        let programs = programs::plan(programs, &ranks, used_here, &options)?;
         let threads = (args.style == Style::Threads).then_some(size);
         let processes = if threads.is_some() { 1 } else { size };
         let wishes = Wishes {
@@ -172,13 +175,11 @@ impl Plan {
             None => found.hosts,
         };
         let placement = place::place(&hosts, processes, &wishes).map_err(Refusal::usage)?;
-        let program = command.first().map_or("", String::as_str);
         let elsewhere = Elsewhere::new(
             &args.start,
             placement.hosts.clone(),
             std::env::var_os("SLURM_JOB_ID").is_some(),
-            program,
-            directory.as_deref(),
+            &programs,
         )?;
         let asked = (found.by.is_some() || args.hosts.display_map) && !args.talk.quiet;
         let told = || talk::hosts_line(&hosts, found.by.as_deref());
@@ -195,12 +196,9 @@ impl Plan {
             binding: binding(&args.hosts, threads.is_some())?,
             report_bindings: args.hosts.report_bindings,
             transport: args.transport.into(),
-            command,
-            environment: with_options(args.env, options),
+            programs,
             input: input_for(args.talk.stdin, size, threads.is_some())?,
             carried: inherit::carried(std::env::vars_os()),
-            directory,
-            directory_required: args.wdir.is_some(),
             tag_output: args.tag_output,
             timeout: args.timeout,
             stall_timeout: args.stall_timeout,
@@ -233,24 +231,26 @@ impl Plan {
             },
             node,
             transport: self.transport,
-            command: self.command.clone(),
-            environment: inherit::environment(
-                &self.placement.hosts[node as usize],
-                &self.carried,
-                &self.environment,
-            ),
+            programs: self.programs_at(node),
             input: self.input,
             binding: self.binding,
             report_bindings: self.report_bindings,
-            directory: self.directory.clone(),
-            directory_required: self.directory_required,
             kill_grace_millis: u64::try_from(KILL_GRACE.as_millis()).unwrap_or(u64::MAX),
             threads: self.threads,
             files: Vec::new(),
-            sent_program: None,
         };
         self.elsewhere.equip(&mut assignment);
         assignment
+    }
+
+    /// The programs with the variables that ranks of this node find.
+    fn programs_at(&self, node: u32) -> Vec<Program> {
+        let host = &self.placement.hosts[node as usize];
+        let mut programs = self.programs.clone();
+        for program in &mut programs {
+            program.environment = inherit::environment(host, &self.carried, &program.environment);
+        }
+        programs
     }
 }
 
@@ -266,14 +266,10 @@ impl From<Transport> for TransportChoice {
 }
 
 /// Options that travel as variables, behind those that were typed as such.
-fn with_options(
-    mut environment: Vec<(String, String)>,
-    options: [(&str, Option<String>); 3],
-) -> Vec<(String, String)> {
-    for (name, value) in options {
-        environment.extend(value.map(|value| (name.to_owned(), value)));
-    }
-    environment
+fn options_as_variables(options: [(&str, Option<String>); 3]) -> Vec<(String, String)> {
+    let set = options.into_iter();
+    let set = set.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    set.collect()
 }
 
 /// Who gets our standard input; threads share that of their one process.
@@ -332,24 +328,4 @@ impl Identity {
             secret: Secret(secret),
         })
     }
-}
-
-/// Makes sure there is a program, and that `./prog` means the one that the user sees.
-fn settle_program(command: &mut [String], elsewhere: bool) -> Result<(), Refusal> {
-    let Some(program) = command.first_mut() else {
-        return Err(Refusal::usage(
-            "what shall be run? Give a program, as in `phalanx run -n 4 ./prog`, or --example NAME \
-             or --bin NAME to build one with cargo",
-        ));
-    };
-    if program.is_empty() {
-        return Err(Refusal::usage("the name of the program is empty"));
-    }
-    if elsewhere && program.contains('/') && Path::new(&program).is_file() {
-        let absolute: Option<PathBuf> = std::path::absolute(&program).ok();
-        if let Some(absolute) = absolute.as_deref().and_then(Path::to_str) {
-            *program = absolute.to_owned();
-        }
-    }
-    Ok(())
 }

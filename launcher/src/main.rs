@@ -22,6 +22,7 @@ mod nodes;
 mod orphans;
 mod output;
 mod place;
+mod programs;
 mod ship;
 mod signals;
 mod sink;
@@ -59,7 +60,7 @@ fn run(args: cli::RunArgs) -> u8 {
         }
         match plan.show {
             job::Show::Nothing => {}
-            job::Show::Map => eprint!("{}", plan.placement.map()),
+            job::Show::Map => eprint!("{}", plan.map()),
             job::Show::All => {
                 // A reader that has gone does not need it.
                 let _ = write!(std::io::stdout(), "{}", plan.description());

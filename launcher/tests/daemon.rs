@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use phalanx::base::ids::JobId;
 use phalanx::wire::control::{
-    Assignment, Binding, Decoder, FromDaemon, InputFor, NodeMap, PROTOCOL, Secret, Stream,
+    Assignment, Binding, Decoder, FromDaemon, InputFor, NodeMap, PROTOCOL, Program, Secret, Stream,
     ToDaemon, TransportChoice, encode,
 };
 
@@ -25,17 +25,16 @@ fn assignment(command: &[&str]) -> Assignment {
         },
         node: 0,
         transport: TransportChoice::Auto,
-        command: command.iter().map(|word| (*word).to_owned()).collect(),
-        environment: Vec::new(),
+        programs: vec![Program {
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            ..Program::default()
+        }],
         input: InputFor::Rank(0),
         binding: Binding::Free,
         report_bindings: false,
-        directory: None,
-        directory_required: false,
         kill_grace_millis: 100,
         threads: None,
         files: Vec::new(),
-        sent_program: None,
     }
 }
 
@@ -77,10 +76,8 @@ const NOWHERE: &str = "/no/such/directory";
 
 #[test]
 fn a_directory_that_the_host_lacks_gives_way_to_the_home_directory() {
-    let assignment = Assignment {
-        directory: Some(NOWHERE.to_owned()),
-        ..assignment(&["pwd"])
-    };
+    let mut assignment = assignment(&["pwd"]);
+    assignment.programs[0].directory = Some(NOWHERE.to_owned());
     let (said, errors) = obey(assignment, "/usr");
     assert_eq!(printed(&said), "/usr\n");
     assert!(errors.contains("has no directory /no/such/directory: its ranks run in /usr"));
@@ -89,11 +86,9 @@ fn a_directory_that_the_host_lacks_gives_way_to_the_home_directory() {
 
 #[test]
 fn a_directory_that_was_asked_for_must_exist() {
-    let assignment = Assignment {
-        directory: Some(NOWHERE.to_owned()),
-        directory_required: true,
-        ..assignment(&["pwd"])
-    };
+    let mut assignment = assignment(&["pwd"]);
+    assignment.programs[0].directory = Some(NOWHERE.to_owned());
+    assignment.programs[0].directory_required = true;
     let (said, _) = obey(assignment, "/usr");
     let failed = said.iter().find_map(|message| match message {
         FromDaemon::StartFailed { message, .. } => Some(message.as_str()),
@@ -107,9 +102,7 @@ fn a_directory_that_was_asked_for_must_exist() {
 
 #[test]
 fn variables_of_the_assignment_reach_the_ranks() {
-    let assignment = Assignment {
-        environment: vec![("PHALANX_INTERFACE".to_owned(), "eth7".to_owned())],
-        ..assignment(&["sh", "-c", "echo $PHALANX_INTERFACE"])
-    };
+    let mut assignment = assignment(&["sh", "-c", "echo $PHALANX_INTERFACE"]);
+    assignment.programs[0].environment = vec![("PHALANX_INTERFACE".to_owned(), "eth7".to_owned())];
     assert_eq!(printed(&obey(assignment, "/").0), "eth7\n");
 }

@@ -4,6 +4,7 @@ mod collective;
 mod exchanges;
 mod inspect;
 mod launch;
+mod members;
 mod nonblocking;
 mod object;
 mod pending;
@@ -161,19 +162,6 @@ impl Communicator {
     #[doc(alias = "MPI_Comm_size")]
     pub fn size(&self) -> usize {
         self.inner.group.size()
-    }
-
-    /// The rank in the world communicator of a rank of this one; `None` when there is no such rank.
-    #[doc(alias = "MPI_Group_translate_ranks")]
-    pub fn world_rank(&self, rank: usize) -> Option<usize> {
-        self.inner.group.peer(rank).map(Peer::index)
-    }
-
-    /// Name of the host that a rank runs on; `None` when there is no such rank.
-    #[doc(alias = "MPI_Get_processor_name")]
-    pub fn host(&self, rank: usize) -> Option<&str> {
-        let peer = self.inner.group.peer(rank)?;
-        Some(self.inner.runtime.identity().host(peer))
     }
 
     /// The name that errors call this communicator by: `world`, `world/dup 0`, `world/split 1 colour 2`.

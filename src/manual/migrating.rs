@@ -41,6 +41,7 @@
 //! | `MPI_Comm_free`                               | dropping it                                                  |
 //! | `MPI_Group_translate_ranks` (to the world)    | [`world_rank`]                                               |
 //! | `MPI_Get_processor_name`                      | [`host`]                                                     |
+//! | `MPI_APPNUM`                                  | [`appnum`](crate::Communicator::appnum)                      |
 //! | `MPIX_Comm_revoke`, `_shrink`, `_agree`, `_get_failed`, `_ack_failed` | `revoke`, `shrink`, `agree`, `failed`, `acknowledge_failed`, after [`set_policy`](crate::Communicator::set_policy) |
 //! | `MPI_Comm_set_errhandler`, `MPI_Error_string` | [`Result`](crate::Result), and [`Error`](crate::Error) as text |
 //! | `MPI_Init_thread`                             | any thread may call, always                                  |

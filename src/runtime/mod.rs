@@ -68,6 +68,8 @@ pub(crate) struct Identity {
     pub(crate) me: Peer,
     pub(crate) size: u32,
     pub(crate) nodes: Arc<NodeMap>,
+    /// The lowest rank of each program; empty when there is one.
+    pub(crate) programs: Vec<u32>,
     /// Processors that the ranks of this host may use together; what this process sees when not known.
     pub(crate) cores: Option<u32>,
 }
@@ -82,6 +84,12 @@ impl RecvArgs {
 }
 
 impl Identity {
+    /// The number of the program that a rank runs.
+    pub(crate) fn program(&self, peer: Peer) -> usize {
+        let begun = self.programs.partition_point(|first| *first <= peer.0);
+        begun.saturating_sub(1)
+    }
+
     /// The host of a rank.
     pub(crate) fn host(&self, peer: Peer) -> &str {
         let node = self.nodes.node_of.get(peer.index()).copied().unwrap_or(0);

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use account::{Account, Call, Race, Unmatched};
 pub use daemons::{
-    Assignment, Binding, Exit, FromDaemon, Glance, InputFor, SentFile, Stream, ToDaemon,
+    Assignment, Binding, Exit, FromDaemon, Glance, InputFor, Program, SentFile, Stream, ToDaemon,
 };
 pub use framing::{ControlError, Decoder, encode};
 pub use ranks::{Agreed, Cause, Departure, FailureClass, FromRank, ToRank, Welcome};

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use phalanx::wire::control::{Assignment, FromDaemon, SentFile};
+use phalanx::wire::control::{Assignment, FromDaemon, Program};
 
 use super::Daemon;
 use super::cache::{Cache, Incoming};
@@ -82,37 +82,52 @@ impl Daemon {
         };
         let mut assignment = fetch.assignment;
         match self.lay_out(&mut assignment) {
-            Ok(program) => self.start(assignment, program),
+            Ok(()) => self.start(assignment),
             Err((name, error)) => self.cannot_fetch(&name, &error),
         }
     }
 
-    /// Puts the files where the ranks look for them. Gives the path of a program that was sent.
-    fn lay_out(
-        &mut self,
-        assignment: &mut Assignment,
-    ) -> Result<Option<PathBuf>, (String, io::Error)> {
+    /// Puts the files where the ranks look for them.
+    fn lay_out(&mut self, assignment: &mut Assignment) -> Result<(), (String, io::Error)> {
         let Some(cache) = &mut self.cache else {
-            return Ok(None);
+            return Ok(());
         };
-        let program = assignment.sent_program.map(|place| place as usize);
-        let data = |place: &usize| Some(*place) != program;
-        let data: Vec<usize> = (0..assignment.files.len()).filter(data).collect();
+        let is_program = |place: &usize| {
+            let mut sent = assignment
+                .programs
+                .iter()
+                .filter_map(|program| program.sent);
+            sent.any(|program| program as usize == *place)
+        };
+        let data = (0..assignment.files.len()).filter(|place| !is_program(place));
+        let data: Vec<usize> = data.collect();
         let missing = |directory: &String| !Path::new(directory).is_dir();
-        let elsewhere = assignment.directory.as_ref().is_some_and(missing);
-        if elsewhere || !data.is_empty() {
-            let directory = cache
-                .job()
-                .map_err(|error| ("a directory for the ranks".to_owned(), error))?;
-            for file in data.into_iter().map(|place| &assignment.files[place]) {
-                cache
-                    .lay_out(file, &directory)
-                    .map_err(|error| (file.name.clone(), error))?;
-            }
-            assignment.directory = Some(directory.to_string_lossy().into_owned());
+        let homeless =
+            |it: &Program| !data.is_empty() || it.directory.as_ref().is_some_and(missing);
+        if !assignment.programs.iter().any(homeless) {
+            return Ok(());
         }
-        let file: Option<&SentFile> = program.and_then(|place| assignment.files.get(place));
-        Ok(file.map(|file| cache.path(file)))
+        let directory = cache
+            .job()
+            .map_err(|error| ("a directory for the ranks".to_owned(), error))?;
+        for program in assignment.programs.iter_mut().filter(|it| homeless(it)) {
+            program.directory = Some(directory.to_string_lossy().into_owned());
+        }
+        for file in data.iter().map(|place| &assignment.files[*place]) {
+            cache
+                .lay_out(file, &directory)
+                .map_err(|error| (file.name.clone(), error))?;
+        }
+        Ok(())
+    }
+
+    /// Where a program is that came from the launcher.
+    pub(super) fn sent_programs(&self, assignment: &Assignment) -> Vec<Option<PathBuf>> {
+        let path = |program: &Program| {
+            let file = assignment.files.get(program.sent? as usize)?;
+            Some(self.cache.as_ref()?.path(file))
+        };
+        assignment.programs.iter().map(path).collect()
     }
 
     fn cannot_fetch(&mut self, name: &str, error: &io::Error) -> io::Result<()> {

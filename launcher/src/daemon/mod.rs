@@ -278,13 +278,14 @@ impl Daemon {
             && self.children.iter().all(Child::is_over)
     }
 
-    fn start(&mut self, assignment: Assignment, program: Option<PathBuf>) -> io::Result<()> {
+    fn start(&mut self, assignment: Assignment) -> io::Result<()> {
         self.grace = Duration::from_millis(assignment.kill_grace_millis);
         let nodes = (0..).zip(&assignment.nodes.node_of);
         let mine = nodes.filter(|(_, node)| **node == assignment.node);
         self.unborn = mine.map(|(rank, _)| rank).collect();
         let first = self.unborn.front().copied().unwrap_or(0);
-        match Spawner::new(assignment, program, self.unborn.len()) {
+        let sent = self.sent_programs(&assignment);
+        match Spawner::new(assignment, sent, self.unborn.len()) {
             Ok(spawner) => {
                 let waker = Arc::new(Waker::new(self.poll.registry(), DEATHS)?);
                 self.deaths = Some(Deaths::watch(spawner.boxes(), &waker));

@@ -44,8 +44,8 @@ pub(super) struct Spawned {
 #[derive(Debug)]
 pub(super) struct Spawner {
     assignment: Assignment,
-    /// Where the program is when it came from the launcher.
-    program: Option<PathBuf>,
+    /// Where each program is when it came from the launcher.
+    sent: Vec<Option<PathBuf>>,
     welcome: ToRank,
     /// The memory that all ranks of this host share.
     segment: Option<Segment>,
@@ -67,10 +67,16 @@ impl Spawner {
     /// Prepares to start that many ranks on this host.
     pub(super) fn new(
         mut assignment: Assignment,
-        program: Option<PathBuf>,
+        sent: Vec<Option<PathBuf>>,
         ranks: usize,
     ) -> Result<Self, Failure> {
-        settle_directory(&mut assignment)?;
+        if assignment.programs.is_empty() {
+            return Err(Failure {
+                missing: false,
+                message: "there is no program to start".to_owned(),
+            });
+        }
+        settle_directories(&mut assignment)?;
         let bindings =
             Bindings::new(assignment.binding, ranks, cores()).map_err(|message| Failure {
                 missing: false,
@@ -87,6 +93,7 @@ impl Spawner {
             rank: 0,
             size: assignment.size,
             nodes: assignment.nodes.clone(),
+            programs: assignment.programs.iter().map(|it| it.first_rank).collect(),
             transport: assignment.transport,
             cores: u32::try_from(cores()).ok(),
             shared: segment
@@ -96,7 +103,7 @@ impl Spawner {
         }));
         Ok(Self {
             assignment,
-            program,
+            sent,
             welcome,
             segment,
             boxes,
@@ -110,7 +117,7 @@ impl Spawner {
         let (ours, theirs) = match self.control(rank) {
             Ok(Some((ours, theirs))) => (Some(ours), Some(theirs)),
             Ok(None) => (None, None),
-            Err(error) => return Err(self.explain(&error)),
+            Err(error) => return Err(self.explain(rank, &error)),
         };
         let mut command = self.command(rank, local);
         if let Some(theirs) = &theirs {
@@ -122,10 +129,11 @@ impl Spawner {
             open_files: self.open_files,
             processors: self.bindings.of(local),
         };
-        let child = spawn_tethered(&mut command, tether).map_err(|error| self.explain(&error))?;
+        let child =
+            spawn_tethered(&mut command, tether).map_err(|error| self.explain(rank, &error))?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let Some(pid) = pid else {
-            return Err(self.explain(&io::Error::other("it has no process id")));
+            return Err(self.explain(rank, &io::Error::other("it has no process id")));
         };
         let spawned = Spawned {
             pid,
@@ -136,7 +144,9 @@ impl Spawner {
             ],
             control: ours,
         };
-        spawned.unblock().map_err(|error| self.explain(&error))?;
+        spawned
+            .unblock()
+            .map_err(|error| self.explain(rank, &error))?;
         Ok(spawned)
     }
 
@@ -175,15 +185,17 @@ impl Spawner {
 
     fn command(&self, rank: u32, local: usize) -> Command {
         let assignment = &self.assignment;
-        let (program, arguments) = match assignment.command.split_first() {
-            Some((program, arguments)) => (program.as_str(), arguments),
+        let number = assignment.program_of(rank);
+        let program = &assignment.programs[number];
+        let (name, arguments) = match program.command.split_first() {
+            Some((name, arguments)) => (name.as_str(), arguments),
             None => ("", &[][..]),
         };
-        let mut command = match &self.program {
-            None => Command::new(program),
+        let mut command = match self.sent.get(number).and_then(Option::as_ref) {
+            None => Command::new(name),
             Some(sent) => {
                 let mut command = Command::new(sent);
-                command.arg0(program);
+                command.arg0(name);
                 command
             }
         };
@@ -191,7 +203,7 @@ impl Spawner {
         for name in RANK_VARIABLES {
             command.env_remove(name);
         }
-        for (name, value) in &assignment.environment {
+        for (name, value) in &program.environment {
             command.env(name, value);
         }
         if let Some(threads) = assignment.threads {
@@ -201,9 +213,10 @@ impl Spawner {
                 .env("PHALANX_RANK", rank.to_string())
                 .env("PHALANX_SIZE", assignment.size.to_string())
                 .env("PHALANX_LOCAL_RANK", local.to_string())
+                .env("PHALANX_APPNUM", number.to_string())
                 .env("PHALANX_JOB", assignment.job.to_string());
         }
-        if let Some(directory) = &assignment.directory {
+        if let Some(directory) = &program.directory {
             command.current_dir(directory);
         }
         let input = if self.gives_input(rank) {
@@ -235,9 +248,10 @@ impl Spawner {
         Ok(Some(((ours, outbox), theirs)))
     }
 
-    fn explain(&self, error: &io::Error) -> Failure {
-        let name = self.assignment.command.first().map_or("", String::as_str);
-        let here = self.assignment.directory.as_deref().unwrap_or(".");
+    fn explain(&self, rank: u32, error: &io::Error) -> Failure {
+        let program = &self.assignment.programs[self.assignment.program_of(rank)];
+        let name = program.command.first().map_or("", String::as_str);
+        let here = program.directory.as_deref().unwrap_or(".");
         let path = Path::new(here).join(name);
         let is_path = name.contains('/');
         let mut missing = false;
@@ -278,25 +292,32 @@ impl Spawner {
     }
 }
 
-/// The home directory takes the place of a directory that this host does not have, unless it was asked for.
-fn settle_directory(assignment: &mut Assignment) -> Result<(), Failure> {
-    let missing = |directory: &String| !Path::new(directory).is_dir();
-    let Some(wanted) = assignment.directory.clone().filter(missing) else {
-        return Ok(());
-    };
-    if assignment.directory_required {
-        return Err(Failure {
-            missing: false,
-            message: format!("--wdir {wanted}: there is no such directory"),
-        });
-    }
-    let home = std::env::var("HOME").ok();
-    if let Some(home) = home.filter(|home| Path::new(home).is_dir()) {
-        let host = crate::nodes::own_name();
-        eprintln!(
-            "phalanx: {host} has no directory {wanted}: its ranks run in {home} (see --wdir)"
-        );
-        assignment.directory = Some(home);
+/// The home directory takes the place of directories that this host does not have, unless they were asked for.
+fn settle_directories(assignment: &mut Assignment) -> Result<(), Failure> {
+    let mut said = Vec::new();
+    for program in &mut assignment.programs {
+        let missing = |directory: &String| !Path::new(directory).is_dir();
+        let Some(wanted) = program.directory.clone().filter(missing) else {
+            continue;
+        };
+        if program.directory_required {
+            return Err(Failure {
+                missing: false,
+                message: format!("--wdir {wanted}: there is no such directory"),
+            });
+        }
+        let home = std::env::var("HOME").ok();
+        let Some(home) = home.filter(|home| Path::new(home).is_dir()) else {
+            continue;
+        };
+        if !said.contains(&wanted) {
+            let host = crate::nodes::own_name();
+            eprintln!(
+                "phalanx: {host} has no directory {wanted}: its ranks run in {home} (see --wdir)"
+            );
+            said.push(wanted);
+        }
+        program.directory = Some(home);
     }
     Ok(())
 }

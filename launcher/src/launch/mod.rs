@@ -79,7 +79,7 @@ impl Launcher {
         let line = format!(
             "{} {}",
             plan.placement.node_of.len(),
-            plan.command.join(" ")
+            crate::programs::line(&plan.programs)
         );
         let job = identity.job.to_string();
         let callers = Callers::listen(&job, poll.registry(), CALLERS, line);

@@ -3,7 +3,7 @@
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use phalanx::wire::control::{Assignment, SentFile};
+use phalanx::wire::control::{Assignment, Program, SentFile};
 
 use super::Options;
 use super::args::StartArgs;
@@ -26,7 +26,8 @@ pub(crate) struct Elsewhere {
     /// The files that are sent, as they are here.
     pub(crate) files: Vec<Freight>,
     sent: Vec<SentFile>,
-    program: Option<u32>,
+    /// Which of them is each program, unless hosts have it.
+    programs: Vec<Option<u32>>,
     /// None in a job of one host.
     pub(crate) host_timeout: Option<Duration>,
 }
@@ -37,8 +38,7 @@ impl Elsewhere {
         args: &StartArgs,
         hosts: Vec<Host>,
         in_slurm: bool,
-        program: &str,
-        directory: Option<&str>,
+        programs: &[Program],
     ) -> Result<Self, Refusal> {
         let several = hosts.len() > 1 || hosts.iter().any(|host| !host.here);
         let mut elsewhere = Self {
@@ -50,22 +50,33 @@ impl Elsewhere {
         if elsewhere.hosts.iter().all(|host| host.here) || args.way.no_ship {
             return Ok(elsewhere);
         }
-        let directory = Path::new(directory.unwrap_or("."));
-        let path = directory.join(program);
-        let is_ours = program.contains('/') && path.is_file();
-        let of_the_host = OF_THE_HOST
-            .iter()
-            .any(|place| path.to_string_lossy().starts_with(place));
-        if is_ours && !of_the_host {
-            elsewhere.program = Some(0);
-            elsewhere.add(program.to_owned(), &path)?;
+        for program in programs {
+            let sent = elsewhere.add_program(program)?;
+            elsewhere.programs.push(sent);
         }
+        let directory = programs.first().map_or_else(|| Path::new("."), place);
         let here = Path::new(".");
         for file in &args.ship_file {
             let name = name(file, directory)?;
             elsewhere.add(name, &here.join(file))?;
         }
         Ok(elsewhere)
+    }
+
+    /// Adds a program that hosts do not have. Gives its place among the files.
+    fn add_program(&mut self, program: &Program) -> Result<Option<u32>, Refusal> {
+        let name = program.command.first().map_or("", String::as_str);
+        let path = place(program).join(name);
+        let is_ours = name.contains('/') && path.is_file();
+        let of_the_host = OF_THE_HOST
+            .iter()
+            .any(|place| path.to_string_lossy().starts_with(place));
+        if !is_ours || of_the_host {
+            return Ok(None);
+        }
+        let place = self.files.len();
+        self.add(name.to_owned(), &path)?;
+        Ok(u32::try_from(place).ok())
     }
 
     fn add(&mut self, name: String, path: &Path) -> Result<(), Refusal> {
@@ -89,9 +100,16 @@ impl Elsewhere {
         let host = self.hosts.get(assignment.node as usize);
         if host.is_some_and(|host| !host.here) {
             assignment.files.clone_from(&self.sent);
-            assignment.sent_program = self.program;
+            for (program, sent) in assignment.programs.iter_mut().zip(&self.programs) {
+                program.sent = *sent;
+            }
         }
     }
+}
+
+/// Where the ranks of a program run.
+fn place(program: &Program) -> &Path {
+    Path::new(program.directory.as_deref().unwrap_or("."))
 }
 
 /// The name of a file for ranks whose directory is `directory`.
@@ -130,7 +148,7 @@ mod tests {
             here: true,
             ..Host::new("h", 1)
         };
-        let elsewhere = Elsewhere::new(&args, vec![here], false, "./no-such", None);
+        let elsewhere = Elsewhere::new(&args, vec![here], false, &[]);
         let elsewhere = elsewhere.expect("nothing to read");
         assert!(elsewhere.files.is_empty() && elsewhere.host_timeout.is_none());
     }

@@ -208,6 +208,7 @@ impl Coordinator {
                 size: arrival.size,
                 nodes: map.clone(),
                 transport: TransportChoice::Auto,
+                programs: Vec::new(),
                 cores: None,
                 shared: None,
                 boxes: None,

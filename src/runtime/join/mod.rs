@@ -81,6 +81,7 @@ pub(crate) fn threads(
                 me: Peer(rank as u32),
                 size,
                 nodes: Arc::clone(&nodes),
+                programs: Vec::new(),
                 cores: None,
             };
             let engine = Engine::new(engine_config(&identity, Epoch(0), route));
@@ -138,6 +139,7 @@ fn assemble_launched(
         me: Peer(welcome.rank),
         size: welcome.size,
         nodes: Arc::new(welcome.nodes.clone()),
+        programs: welcome.programs.clone(),
         cores: welcome.cores,
     };
     let (mut fabric, waiter) = match welcome.shared {

@@ -45,6 +45,7 @@ mod tests {
             me: Peer(0),
             size: ranks,
             nodes: Arc::new(nodes),
+            programs: Vec::new(),
             cores,
         };
         let config = Config::from_lookup(|_| None).expect("defaults");

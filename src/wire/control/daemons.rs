@@ -24,20 +24,14 @@ pub struct Assignment {
     pub node: u32,
     /// How ranks talk.
     pub transport: TransportChoice,
-    /// The program and its arguments.
-    pub command: Vec<String>,
-    /// Variables set on top of the environment that the daemon has.
-    pub environment: Vec<(String, String)>,
+    /// What ranks run: one program, or several with consecutive ranks each, the first from rank 0 on.
+    pub programs: Vec<Program>,
     /// Which ranks get the launcher's standard input.
     pub input: InputFor,
     /// To which processors ranks are bound.
     pub binding: Binding,
     /// Say of each rank what it is bound to.
     pub report_bindings: bool,
-    /// Working directory.
-    pub directory: Option<String>,
-    /// It must exist on this host; otherwise the home directory takes its place.
-    pub directory_required: bool,
     /// Time between the polite and the final signal when ranks are ended.
     pub kill_grace_millis: u64,
     /// Instead of ranks, one process that runs this many ranks as its threads; it gets no control
@@ -45,8 +39,33 @@ pub struct Assignment {
     pub threads: Option<u32>,
     /// Files that the host gets from the launcher.
     pub files: Vec<SentFile>,
-    /// Which of them is the program; otherwise the host has it.
-    pub sent_program: Option<u32>,
+}
+
+impl Assignment {
+    /// The place in `programs` of what a rank runs.
+    pub fn program_of(&self, rank: u32) -> usize {
+        let begun = self
+            .programs
+            .partition_point(|program| program.first_rank <= rank);
+        begun.saturating_sub(1)
+    }
+}
+
+/// What some of the ranks run, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// The lowest of its ranks.
+    pub first_rank: u32,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Variables set on top of the environment that the daemon has.
+    pub environment: Vec<(String, String)>,
+    /// Working directory.
+    pub directory: Option<String>,
+    /// It must exist on this host; otherwise the home directory takes its place.
+    pub directory_required: bool,
+    /// Which of the files of the assignment is the program; otherwise the host has it.
+    pub sent: Option<u32>,
 }
 
 /// To which processors the ranks of a host are bound.

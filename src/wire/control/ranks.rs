@@ -22,6 +22,8 @@ pub struct Welcome {
     pub size: u32,
     /// Where each of them runs.
     pub nodes: NodeMap,
+    /// The lowest rank of each program, in order; empty when all run the same one.
+    pub programs: Vec<u32>,
     /// How they talk.
     pub transport: TransportChoice,
     /// Processors that the ranks of this host may use together, where somebody knows it: a rank that is bound to
