@@ -32,13 +32,13 @@ fn the_bytes_of_all_three_messages_are_fixed() {
     assert!(acceptor.is_proved_by(&proof));
     assert_eq!(
         hex(&hello[..64]),
-        "5048414c414e580a03000000030000008877665544332211\
+        "5048414c414e580a04000000030000008877665544332211\
          0100000002000000aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\
          02000000010000000201000000000000"
     );
     assert_eq!(
         hex(&challenge[..48]),
-        "5048583f000000000300000000000000bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
+        "5048583f000000000400000000000000bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
          04030000000000000000000000000000"
     );
     // Computed by Python's hmac module over the layout above.
@@ -48,9 +48,9 @@ fn the_bytes_of_all_three_messages_are_fixed() {
 }
 
 const GOLDEN_MACS: [&str; 3] = [
-    "68a0a3c388b70bb96324b8ccd89dfbd31f716647837b21191a1c36d57cb6ebd3",
-    "df93d97358304325f9d361b3ef124ef9261f19f0c6794100e7e10e170a29d5c9",
-    "ad9a7593e41786027fbf7f84f28c271c40ebc4b0e9b397b47ae1ce7a9bd67614",
+    "88d63603dd1370161a8bd4f881e8f24c489bb3485b8339e180a4ae1a3e9b7d0e",
+    "ec874ce441134aadb0aab8bb4440c09598027ec4072a83fce34f28637220705e",
+    "4a7c7d979f16aadf082a8d3b11ac973840f086051b0e063aff82570ad40cea1f",
 ];
 
 #[test]
