@@ -35,6 +35,7 @@ impl Engine {
             return None;
         }
         state.credit -= price;
+        state.messages[0] += u64::from(!letter.context.is_collective());
         Some(Header {
             context: letter.context,
             tag: letter.tag,
@@ -79,6 +80,7 @@ impl Engine {
             return None;
         }
         state.taken += price;
+        state.messages[1] += u64::from(!header.context.is_collective());
         self.give_back(from, header.length);
         Some(Envelope {
             source: from,
