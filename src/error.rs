@@ -134,6 +134,12 @@ impl Error {
         self
     }
 
+    /// The same circumstances of something else.
+    pub(crate) fn recast(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
     pub(crate) fn on(mut self, communicator: &str) -> Self {
         self.0.communicator = Some(communicator.to_owned());
         self

@@ -58,6 +58,11 @@ pub const ACCOUNT_CALLS_MAX: usize = 32;
 /// Groups of messages that it never received which such an account lists.
 pub const ACCOUNT_UNMATCHED_MAX: usize = 16;
 
+/// Looks in vain (`test`, `iprobe`) after which a rank asks about those from whom something has to come.
+pub const LOOKS_PER_WATCH: u32 = 1024;
+/// Turns in which a rank that finalizes looks for messages that nobody received, as long as some come.
+pub const FINALIZE_LOOKS_MAX: usize = 64;
+
 /// Unexpected payload that a rank holds at most, for all its peers together.
 pub const UNEXPECTED_BYTES_MAX: usize = 64 * 1024 * 1024;
 

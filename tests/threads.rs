@@ -33,6 +33,36 @@ fn a_panic_of_a_rank_is_an_error_with_its_message_and_ends_the_others_waits() {
 }
 
 #[test]
+fn a_rank_that_has_finalized_and_is_waited_for_is_a_mismatch_as_under_the_launcher() {
+    let error = threads(3, |world| match world.rank() {
+        1 => Ok(()),
+        _ => world.barrier(),
+    });
+    let error = error.expect_err("rank 1 does not come");
+    let ErrorKind::Mismatch { reason } = error.kind() else {
+        panic!("{error}");
+    };
+    assert!(reason.contains("rank 1"), "{error}");
+    assert_eq!(error.operation(), "barrier");
+    assert!(error.site().is_some(), "{error}");
+    let error = threads(2, |world| match world.rank() {
+        0 => Ok(()),
+        _ => world.recv_vec::<u8>(0, 1).map(|_| ()),
+    });
+    let error = error.expect_err("rank 0 sends nothing");
+    assert!(
+        matches!(error.kind(), ErrorKind::Mismatch { .. }),
+        "{error}"
+    );
+    assert!(
+        error
+            .to_string()
+            .contains("rank 0 finalized after no collective"),
+        "{error}"
+    );
+}
+
+#[test]
 fn the_first_error_is_the_one_that_is_given() {
     let error = threads(4, |world| match world.rank() {
         2 => world.send(&[1], 99, 0),

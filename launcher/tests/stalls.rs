@@ -161,7 +161,7 @@ fn deadlocks_are_proved_and_told_as_a_cycle_with_code_73() {
         (
             "crossed communicators",
             2,
-            &["rank 0 waits in barrier #0 at "],
+            &["rank 0 waits in barrier #0 on world/dup 0 at "],
         ),
         (
             "finalize with a message that nobody wants",

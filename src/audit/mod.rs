@@ -34,7 +34,8 @@ pub struct Audit {
     traffic: BTreeMap<(u32, u32), (u64, u64)>,
     unmatched: Vec<(u32, Unmatched)>,
     unmatched_more: u64,
-    unfinished: Vec<(u32, u64)>,
+    /// How many, and where some of them were begun.
+    unfinished: Vec<(u32, u64, Vec<String>)>,
     races: Vec<(u32, Race)>,
 }
 
@@ -64,7 +65,8 @@ impl Audit {
         let races = account.races.into_iter();
         self.races.extend(races.map(|race| (rank, race)));
         if account.unfinished > 0 {
-            self.unfinished.push((rank, account.unfinished));
+            let (count, places) = (account.unfinished, account.unfinished_at);
+            self.unfinished.push((rank, count, places));
         }
         other_calls.or(other_counts)
     }
@@ -72,6 +74,13 @@ impl Audit {
     /// How a rank left: what it had called, and where it finalized. None when it gave no account.
     pub fn end_of(&self, rank: u32) -> Option<&str> {
         self.ends.get(&rank).map(String::as_str)
+    }
+
+    /// Messages of `from` that were waiting at `rank` when it ended, in words.
+    pub fn unreceived(&self, rank: u32, from: u32) -> Option<String> {
+        let mut groups = self.unmatched.iter();
+        let group = groups.find(|(at, group)| *at == rank && group.source == from);
+        group.map(|(rank, group)| words::unmatched(*rank, group))
     }
 
     /// Receives whose result depends on which message comes first, as far as strict mode has seen them. A
@@ -94,7 +103,8 @@ impl Audit {
                 (both && sent > arrived).then(|| words::lost(from, to, sent - arrived))
             });
         let unfinished = self.unfinished.iter();
-        let unfinished = unfinished.map(|(rank, count)| words::unfinished(*rank, *count));
+        let unfinished =
+            unfinished.map(|(rank, count, places)| words::unfinished(*rank, *count, places));
         let mut lines: Vec<String> = unmatched.chain(lost).chain(unfinished).collect();
         let more = lines.len().saturating_sub(WARNINGS_MAX) as u64 + self.unmatched_more;
         lines.truncate(WARNINGS_MAX);

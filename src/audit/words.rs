@@ -92,11 +92,16 @@ pub(super) fn lost(from: u32, to: u32, messages: u64) -> String {
     )
 }
 
-pub(super) fn unfinished(rank: u32, count: u64) -> String {
+pub(super) fn unfinished(rank: u32, count: u64, places: &[String]) -> String {
     let plural = if count == 1 { "" } else { "s" };
+    let begun = if places.is_empty() {
+        String::new()
+    } else {
+        format!(", begun at {}", places.join(", "))
+    };
     format!(
-        "rank {rank} finalized with {count} nonblocking operation{plural} that it never waited for; call \
-         `wait` on what `isend` or `irecv` returns"
+        "rank {rank} finalized with {count} nonblocking operation{plural} that it never waited for{begun}; \
+         call `wait` on what `isend` or `irecv` returns"
     )
 }
 
@@ -106,8 +111,9 @@ pub(super) fn race(rank: u32, race: &Race) -> String {
         .map_or_else(|| "any tag".to_owned(), |tag| format!("tag {tag}"));
     let sources: Vec<String> = race.sources.iter().map(ToString::to_string).collect();
     format!(
-        "message race: a receive of rank {rank} from any source with {tag} could take a message of each of \
-         the ranks {}; which one it takes may differ from run to run",
+        "message race: a receive of rank {rank} from any source with {tag} at {} could take a message of \
+         each of the ranks {}; which one it takes may differ from run to run",
+        race.site,
         sources.join(", ")
     )
 }

@@ -135,15 +135,37 @@ where
 }
 
 /// An error of a rank, with its class.
-struct Classed(String, FailureClass);
+struct Classed<M>(M, FailureClass);
 
-impl From<Error> for Classed {
+impl From<Error> for Classed<Error> {
     fn from(error: Error) -> Self {
         let class = match error.kind() {
             ErrorKind::Mismatch { .. } => FailureClass::Mismatch,
             _ => FailureClass::Program,
         };
+        Self(error, class)
+    }
+}
+
+impl From<Error> for Classed<String> {
+    fn from(error: Error) -> Self {
+        let Classed(error, class) = Classed::<Error>::from(error);
         Self(error.to_string(), class)
+    }
+}
+
+/// The program, with a class for each of its errors.
+fn classed<R, E: std::fmt::Display, M>(
+    program: impl Fn(Communicator) -> std::result::Result<R, E> + Send + Sync,
+    message: impl Fn(E) -> M + Send + Sync,
+) -> impl Fn(Communicator) -> std::result::Result<R, Classed<M>> + Send + Sync {
+    move |world: Communicator| {
+        let runtime = Arc::downgrade(&world.inner.runtime);
+        program(world).map_err(|error| {
+            let class = runtime.upgrade();
+            let class = class.map(|it| it.failure_class(&error.to_string()));
+            Classed(message(error), class.unwrap_or(FailureClass::Program))
+        })
     }
 }
 
@@ -152,19 +174,15 @@ fn run_threads<E: From<Error> + std::fmt::Display>(
     config: &Config,
     program: &(impl Fn(Communicator) -> std::result::Result<(), E> + Send + Sync),
 ) -> std::result::Result<(), Ended> {
-    let classed = |world: Communicator| {
-        let runtime = Arc::downgrade(&world.inner.runtime);
-        program(world).map_err(|error| {
-            let message = error.to_string();
-            let class = runtime.upgrade().map(|it| it.failure_class(&message));
-            Classed(message, class.unwrap_or(FailureClass::Program))
-        })
-    };
-    let ended = on_threads(n, config, &classed);
+    let ledger = Ledger::default();
+    let program = classed(program, |error: E| error.to_string());
+    let ended = on_threads(n, config, &ledger, &program);
     ended
         .map(|_| ())
         .map_err(|(rank, Classed(message, class))| {
-            Ended::Unreported(format!("rank {rank}: {message}"), class)
+            let more = ledger.explanation(class).map(|why| format!("; {why}"));
+            let message = format!("rank {rank}: {message}{}", more.unwrap_or_default());
+            Ended::Unreported(message, class)
         })
 }
 
@@ -175,7 +193,7 @@ fn run_threads<E: From<Error> + std::fmt::Display>(
 ///
 /// The error of the rank that failed first; a panic of a rank is an error that holds its message, and
 /// ends what the other ranks wait for. [`ErrorKind::Mismatch`] also when all ranks have succeeded but turn
-/// out to have called different collectives. Messages that nobody has received are named on the standard
+/// out to have called different collectives, and when a rank waited for one that has finalized. Messages that nobody has received are named on the standard
 /// error stream.
 ///
 /// # Examples
@@ -192,13 +210,24 @@ pub fn threads<R: Send>(
     program: impl Fn(Communicator) -> Result<R> + Send + Sync,
 ) -> Result<Vec<R>> {
     let config = environment("threads")?;
-    on_threads(n, &config, &program).map_err(|(_, error)| error)
+    let ledger = Ledger::default();
+    let program = classed(program, |error: Error| error);
+    on_threads(n, &config, &ledger, &program).map_err(|(_, Classed(error, class))| match class {
+        // As under the launcher, where such a job has the code of a mismatch.
+        FailureClass::Deserted { .. } => {
+            let more = ledger.explanation(class).map(|why| format!("; {why}"));
+            let reason = format!("{}{}", error.kind(), more.unwrap_or_default());
+            error.recast(ErrorKind::Mismatch { reason })
+        }
+        _ => error,
+    })
 }
 
 /// Runs ranks as threads; an error comes with the rank that failed first.
 fn on_threads<R: Send, E: From<Error> + Send>(
     n: usize,
     config: &Config,
+    ledger: &Ledger,
     program: &(impl Fn(Communicator) -> std::result::Result<R, E> + Send + Sync),
 ) -> std::result::Result<Vec<R>, (usize, E)> {
     let start = |reason: String| (0, E::from(start_error("threads", reason)));
@@ -206,8 +235,7 @@ fn on_threads<R: Send, E: From<Error> + Send>(
         return Err(start("0 ranks: there must be at least one".into()));
     }
     let selection = selection(config, "threads").map_err(|error| (0, error.into()))?;
-    let ledger = Ledger::default();
-    let runtimes = join::threads(n, config, &ledger).map_err(start)?;
+    let runtimes = join::threads(n, config, ledger).map_err(start)?;
     let (ended, endings) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         for (rank, runtime) in runtimes.into_iter().enumerate() {

@@ -2,6 +2,7 @@
 
 mod collective;
 mod exchanges;
+mod faults;
 mod inspect;
 mod launch;
 mod members;
@@ -31,9 +32,10 @@ use crate::engine::{Failure, Pattern};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::TAG_MAX;
 use crate::runtime::group::Group;
-use crate::runtime::{Errand, Fault, JobFailureKind, Runtime, describe_mismatch};
+use crate::runtime::{Errand, Fault, Runtime, describe_mismatch};
 use crate::schedule::Selection;
 use crate::wire::control::FromRank;
+use faults::{kind_of_job, peer_gone};
 
 /// A group of ranks that exchange messages, apart from all other groups.
 ///
@@ -73,7 +75,7 @@ struct Inner {
     group: Group,
     rank: usize,
     context: Context,
-    name: String,
+    name: Arc<str>,
     /// Collectives begun so far.
     sequence: Arc<AtomicU64>,
     /// Communicators derived so far.
@@ -81,6 +83,14 @@ struct Inner {
     /// Agreements begun so far.
     agreements: AtomicU64,
     selection: Arc<Selection>,
+}
+
+impl Inner {
+    fn register(&self) {
+        let (context, group, name) = (self.context, &self.group, &self.name);
+        let begun = &self.sequence;
+        self.runtime.register(context, group, name, begun);
+    }
 }
 
 impl Drop for Inner {
@@ -144,8 +154,7 @@ impl Communicator {
             selection: Arc::new(selection.across_hosts(across)),
             runtime,
         };
-        let (context, group) = (inner.context, &inner.group);
-        inner.runtime.register(context, group, &inner.sequence);
+        inner.register();
         Self {
             inner: Arc::new(inner),
             timeout,
@@ -319,15 +328,14 @@ impl Communicator {
             context: self.inner.context.derive(child, colour),
             group,
             rank,
-            name,
+            name: name.into(),
             sequence: Arc::default(),
             children: AtomicU64::new(0),
             agreements: AtomicU64::new(0),
             // Within one host they do not meet in shared memory either.
             selection: Arc::new(Selection::clone(&self.inner.selection).across_hosts(false)),
         };
-        let (context, group) = (inner.context, &inner.group);
-        inner.runtime.register(context, group, &inner.sequence);
+        inner.register();
         Self {
             inner: Arc::new(inner),
             timeout: self.timeout,
@@ -418,14 +426,7 @@ impl Communicator {
             }
             Fault::Job(failure) => {
                 peer = Some(failure.peer);
-                let reason = failure.cause.clone();
-                match failure.kind {
-                    JobFailureKind::Gone => self.peer_gone(failure.peer, reason),
-                    JobFailureKind::Wire => ErrorKind::Wire { reason },
-                    JobFailureKind::Authentication => ErrorKind::Authentication { reason },
-                    JobFailureKind::Unreachable => ErrorKind::Unreachable { reason },
-                    JobFailureKind::Mismatch => ErrorKind::Mismatch { reason },
-                }
+                kind_of_job(&failure)
             }
             Fault::Revoked => ErrorKind::Revoked,
             Fault::Finalized => ErrorKind::Finalized,
@@ -453,35 +454,14 @@ impl Communicator {
             },
             Failure::Type { .. } => ErrorKind::WrongType { expected: element },
             Failure::PeerGone(peer) => {
+                // What made the job fail may be something else about this peer than that it has gone.
+                if let Some(failure) = self.inner.runtime.failure_instead_of(peer) {
+                    return kind_of_job(&failure);
+                }
                 let cause = self.inner.runtime.departure(peer);
-                self.peer_gone(peer, cause.unwrap_or_else(|| "is gone".into()))
+                peer_gone(peer, cause.unwrap_or_else(|| "is gone".into()))
             }
             Failure::Withdrawn(_) | Failure::Cancelled => ErrorKind::Withdrawn,
         }
-    }
-
-    fn peer_gone(&self, peer: Peer, cause: String) -> ErrorKind {
-        ErrorKind::PeerGone {
-            world_rank: peer.index(),
-            cause,
-        }
-    }
-}
-
-/// Elements instead of bytes in a truncation error.
-fn in_elements(error: Fault, size: usize) -> Fault {
-    match error {
-        Fault::Message(Failure::Truncated {
-            mut envelope,
-            capacity,
-        }) => {
-            let size = size.max(1) as u64;
-            envelope.length /= size;
-            Fault::Message(Failure::Truncated {
-                envelope,
-                capacity: capacity / size,
-            })
-        }
-        other => other,
     }
 }

@@ -132,6 +132,7 @@ impl Communicator {
         let args = RecvArgs {
             pattern,
             check: OBJECT,
+            site: call.site,
         };
         let runtime = &self.inner.runtime;
         let key = runtime

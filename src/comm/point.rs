@@ -2,7 +2,8 @@
 
 use std::panic::Location;
 
-use super::{Call, Communicator, Probe, Source, Status, Tag, in_elements};
+use super::faults::in_elements;
+use super::{Call, Communicator, Probe, Source, Status, Tag};
 use crate::engine::{Capacity, Envelope, Mode, Pattern};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::TAG_MAX;
@@ -38,7 +39,7 @@ impl Communicator {
     #[track_caller]
     pub fn send<T: Pod>(&self, elements: &[T], dest: usize, tag: impl Into<Tag>) -> Result<()> {
         let (site, tag) = (Location::caller(), tag.into());
-        if self.send_directly(elements, dest, tag) {
+        if self.send_directly(site, elements, dest, tag) {
             return Ok(());
         }
         let call = Call::new("send", site);
@@ -189,7 +190,13 @@ impl Communicator {
     }
 
     /// Sends, if that can be done at once; `false` when nothing was done, whatever the reason.
-    fn send_directly<T: Pod>(&self, elements: &[T], dest: usize, tag: Tag) -> bool {
+    fn send_directly<T: Pod>(
+        &self,
+        site: &'static Location<'static>,
+        elements: &[T],
+        dest: usize,
+        tag: Tag,
+    ) -> bool {
         let (Some(to), Tag::Is(tag @ ..=TAG_MAX)) = (self.inner.group.peer(dest), tag) else {
             return false;
         };
@@ -199,6 +206,7 @@ impl Communicator {
             tag,
             check: fingerprint::<T>(),
             mode: Mode::Standard,
+            site,
         };
         let bytes = bytemuck::cast_slice(elements);
         self.inner.runtime.send_directly(&args, bytes)
@@ -227,6 +235,7 @@ impl Communicator {
                 tag,
             },
             check: fingerprint::<T>(),
+            site,
         };
         let bytes = bytemuck::cast_slice_mut(buffer);
         let outcome = self.inner.runtime.recv_directly(&args, bytes)?;
@@ -272,6 +281,7 @@ impl Communicator {
             tag: self.tag(call, tag)?,
             check: fingerprint::<T>(),
             mode,
+            site: call.site,
         })
     }
 
@@ -284,6 +294,7 @@ impl Communicator {
         Ok(RecvArgs {
             pattern: self.pattern(call, source, tag)?,
             check: fingerprint::<T>(),
+            site: call.site,
         })
     }
 

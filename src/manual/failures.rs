@@ -68,6 +68,66 @@
 //! its receiver, so that a program which needs messages to be buffered is stuck, and named; and receives from any
 //! source for which messages of several ranks were waiting are noted.
 //!
+//! # What the compiler refuses
+//!
+//! Some mistakes that are made with MPI cannot be written. A buffer that a nonblocking operation uses has been given
+//! away, or is borrowed until its scope ends:
+//!
+//! ```compile_fail,E0382
+//! # fn main() -> phalanx::Result<()> {
+//! phalanx::threads(2, |world| {
+//!     let mut block = vec![1.0; 8];
+//!     let pending = world.isend(block, 1 - world.rank(), 0)?;
+//!     block[0] = 2.0; // not before `pending.wait()` has given it back
+//!     pending.wait().map(drop)
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ```compile_fail,E0506
+//! # fn main() -> phalanx::Result<()> {
+//! phalanx::threads(2, |world| {
+//!     let mut edge = [1.0; 8];
+//!     world.scope(|scope| {
+//!         scope.isend(&edge, 1 - world.rank(), 0)?;
+//!         edge[0] = 2.0; // not before the scope has ended
+//!         Ok(())
+//!     })
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An operation is waited for once; the elements of a message are plain data; an operator fits its elements:
+//!
+//! ```compile_fail,E0382
+//! # fn main() -> phalanx::Result<()> {
+//! phalanx::threads(1, |world| {
+//!     let pending = world.ibarrier()?;
+//!     pending.wait()?;
+//!     pending.wait()
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ```compile_fail,E0277
+//! # fn main() -> phalanx::Result<()> {
+//! phalanx::threads(2, |world| world.bcast_vec(vec![String::from("no plain data")], 0))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ```compile_fail,E0277
+//! # fn main() -> phalanx::Result<()> {
+//! phalanx::threads(2, |world| world.allreduce(1.5, phalanx::BitXor))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! So there is nothing for checksums of buffers to find that are in use while they change.
+//!
 //! # Ranks that wait for each other
 //!
 //! A rank that has been blocked for a second tells the launcher, which asks all ranks what they wait for. If some

@@ -1,8 +1,9 @@
 //! What a rank says of its calls when it ends; see [`audit`](crate::audit).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::Runtime;
 use super::progress::Core;
@@ -10,7 +11,7 @@ use crate::audit::Audit;
 use crate::base::ids::Context;
 use crate::engine::Pattern;
 use crate::limits::{ACCOUNT_CALLS_MAX, ACCOUNT_UNMATCHED_MAX};
-use crate::wire::control::{Account, Call, FromRank, Race, Traffic, Unmatched};
+use crate::wire::control::{Account, Call, FailureClass, FromRank, Race, Traffic, Unmatched};
 
 /// Where ranks that are threads of one process leave their accounts.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +38,17 @@ impl Ledger {
         book.contradiction.clone()
     }
 
+    /// What is known besides the words of a rank that failed, because it waited for one that had finalized.
+    pub(crate) fn explanation(&self, class: FailureClass) -> Option<String> {
+        let FailureClass::Deserted { rank } = class else {
+            return None;
+        };
+        let book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = book.audit.end_of(rank);
+        let end = end.map(|end| format!("rank {rank} {end}"));
+        book.contradiction.as_ref().map(|it| it.1.clone()).or(end)
+    }
+
     /// What is left over.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,8 +64,7 @@ impl Runtime {
         }
         let account = Account {
             site: site.map(ToString::to_string),
-            complete,
-            ..self.station.lock().account()
+            ..self.station.lock().account(complete)
         };
         if let Some(ledger) = &self.ledger {
             ledger.enter(self.identity.me.0, account);
@@ -64,7 +75,7 @@ impl Runtime {
 }
 
 impl Core {
-    fn account(&self) -> Account {
+    fn account(&self, complete: bool) -> Account {
         let disputes = &self.state.disputes;
         let calls = disputes.past();
         let skipped = calls.len().saturating_sub(ACCOUNT_CALLS_MAX);
@@ -76,22 +87,28 @@ impl Core {
             words: call.to_string(),
         });
         let (begun, _) = self.state.survival.begun();
-        let spoiled = |context: u64| {
-            let context = Context(context);
-            disputes.spoiled.contains(&context) || self.state.survival.excuses(context)
+        let excused = |context: u64| self.state.survival.excuses(Context(context));
+        let spoiled = |context: u64| disputes.is_spoiled(Context(context)) || excused(context);
+        // A program that got over a failed call may be right; one that ended with it was told of both sides.
+        let counts = |call: &Call| {
+            let ended_with_it = !complete && disputes.in_step(Context(call.context), call.sequence);
+            !spoiled(call.context) || (ended_with_it && !excused(call.context))
         };
         let (unmatched, unmatched_more) = self.unmatched();
         let requests = self.state.requests.values();
         let unfinished = requests.filter(|it| !it.forgotten && it.outcome.is_none());
+        let sites: Vec<String> = unfinished.map(|it| it.site.to_string()).collect();
+        let places: BTreeSet<&String> = sites.iter().take(ACCOUNT_UNMATCHED_MAX).collect();
         let messages = self.state.engine.messages().into_iter();
         Account {
             site: None,
-            complete: false,
+            complete,
             begun: begun.into_iter().filter(|it| !spoiled(it.0)).collect(),
-            calls: calls.filter(|call| !spoiled(call.context)).collect(),
+            calls: calls.filter(counts).collect(),
             unmatched,
             unmatched_more,
-            unfinished: unfinished.count() as u64,
+            unfinished: sites.len() as u64,
+            unfinished_at: places.into_iter().cloned().collect(),
             traffic: messages
                 .map(|(peer, sent, received)| Traffic {
                     peer: peer.0,
@@ -123,11 +140,13 @@ impl Core {
         (groups.collect(), more)
     }
 
-    /// In strict mode, before a receive: messages of several ranks that it could take.
-    pub(super) fn note_race(&mut self, pattern: &Pattern) {
-        if pattern.source.is_some() || self.races.len() >= ACCOUNT_UNMATCHED_MAX {
+    /// In strict mode, before a receive or a probe: messages of several ranks that it could take.
+    pub(super) fn note_race(&mut self, pattern: &Pattern, site: &Location<'_>) {
+        if !self.strict || pattern.source.is_some() || self.races.len() >= ACCOUNT_UNMATCHED_MAX {
             return;
         }
+        // What is there may not have been read yet.
+        self.turn(Instant::now());
         let fits = |tag| pattern.tag.is_none_or(|wanted| wanted == tag);
         let waiting = self.state.engine.leftovers().into_iter();
         let mut sources: Vec<u32> = waiting
@@ -140,8 +159,10 @@ impl Core {
         let race = Race {
             tag: pattern.tag,
             sources,
+            site: site.to_string(),
         };
-        if race.sources.len() > 1 && self.races.iter().all(|known| known.tag != race.tag) {
+        let known = |other: &Race| other.tag == race.tag && other.site == race.site;
+        if race.sources.len() > 1 && !self.races.iter().any(known) {
             self.races.push(race);
         }
     }

@@ -7,7 +7,6 @@ use super::progress::Core;
 use super::state::{CollectiveKey, Fault};
 use super::vigil::{Subject, Vigil};
 use super::{Borrowed, Errand, Reach, Runtime};
-use crate::base::ids::Context;
 use crate::pod::OwnedElements;
 use crate::schedule::Schedule;
 
@@ -29,7 +28,7 @@ impl Runtime {
             buffers: vec![],
         };
         let key = self.station.act(|core| {
-            core.check_collective(setting.context)?;
+            core.check_collective(&setting)?;
             let buffers = &mut core.state.buffers;
             // SAFETY: `guard` takes the entries out before this function returns or unwinds.
             let input = input.map(|bytes| unsafe { buffers.lend(bytes) });
@@ -53,7 +52,7 @@ impl Runtime {
         output: Option<Box<dyn OwnedElements>>,
     ) -> Result<CollectiveKey, Fault> {
         self.station.act(|core| {
-            core.check_collective(setting.context)?;
+            core.check_collective(&setting)?;
             let buffers = &mut core.state.buffers;
             let [input, output] =
                 [input, output].map(|it| it.map(|elements| buffers.own(elements)));
@@ -124,10 +123,11 @@ impl Runtime {
 
 impl Core {
     /// Whether a collective can begin; if not, this rank may be out of step with the others.
-    fn check_collective(&mut self, context: Context) -> Result<(), Fault> {
+    fn check_collective(&mut self, setting: &Setting) -> Result<(), Fault> {
+        let (context, sequence) = (setting.context, setting.sequence);
         let checked = self.check_open(context, Reach::All);
         if checked.is_err() {
-            self.state.disputes.spoiled.insert(context);
+            self.state.disputes.spoil(context, sequence);
         }
         checked
     }

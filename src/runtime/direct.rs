@@ -17,7 +17,7 @@ impl Runtime {
         let mut core = self.station.lock();
         let open = core.check_open(args.context, Reach::One).is_ok();
         let near = core.fabric.shares_memory_with(args.to);
-        if args.mode != Mode::Standard || !open || !near {
+        if args.mode != Mode::Standard || core.strict || !open || !near {
             return false;
         }
         let letter = Letter {

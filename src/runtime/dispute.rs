@@ -5,7 +5,7 @@
 //! from the last ones that it completed. Each fails its collective when it has the other's words, or when
 //! none come for a while: the other may be computing.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -73,8 +73,9 @@ pub(crate) fn describe_mismatch(
 pub(crate) struct Disputes {
     /// The last collectives that this rank began.
     past: VecDeque<Past>,
-    /// Communicators on which a collective of this rank has failed or was given up: it may be out of step.
-    pub(crate) spoiled: HashSet<Context>,
+    /// Communicators on which a collective of this rank has failed or was given up, and the number of the first
+    /// one: after it this rank may be out of step.
+    spoiled: HashMap<Context, u64>,
     /// To whom this rank's call was told already.
     told: Vec<(Context, u64, Peer)>,
     /// Collectives that wait for the other side's words.
@@ -105,6 +106,23 @@ impl Disputes {
     /// The last collectives that this rank began, in order.
     pub(crate) fn past(&self) -> impl DoubleEndedIterator<Item = &Past> + ExactSizeIterator {
         self.past.iter()
+    }
+
+    /// A collective of this rank has failed, was given up, or could not begin.
+    pub(crate) fn spoil(&mut self, context: Context, sequence: u64) {
+        let first = self.spoiled.entry(context).or_insert(sequence);
+        *first = sequence.min(*first);
+    }
+
+    /// Whether this rank may be out of step there.
+    pub(crate) fn is_spoiled(&self, context: Context) -> bool {
+        self.spoiled.contains_key(&context)
+    }
+
+    /// Whether the number of a collective means the same on all ranks, as far as this one is concerned.
+    pub(crate) fn in_step(&self, context: Context, sequence: u64) -> bool {
+        let spoiled = self.spoiled.get(&context);
+        spoiled.is_none_or(|&first| sequence <= first)
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {

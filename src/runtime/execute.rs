@@ -175,7 +175,8 @@ impl Core {
             .engine
             .collective_ends(setting.context, setting.sequence);
         if !matches!(running.outcome, Some(Ok(()))) {
-            self.state.disputes.spoiled.insert(setting.context);
+            let (context, sequence) = (setting.context, setting.sequence);
+            self.state.disputes.spoil(context, sequence);
         }
         if let Some(scratch) = setting.buffers[2] {
             self.state.buffers.take(scratch);

@@ -33,13 +33,14 @@ pub(crate) use account::Ledger;
 pub(crate) use control::Reporter;
 pub(crate) use dispute::{CollectiveCall, describe_mismatch};
 pub(crate) use execute::Setting;
-pub(crate) use state::{CollectiveKey, Fault, JobFailureKind, RequestKey};
+pub(crate) use state::{CollectiveKey, Fault, JobFailure, JobFailureKind, RequestKey};
 pub(crate) use survival::{NoLauncher, Reach};
 pub(crate) use vigil::Errand;
 
 use crate::base::ids::{Context, Peer};
 use crate::engine::{BufferId, Mode, Pattern};
 use crate::error::{Error, ErrorKind};
+use crate::limits::FINALIZE_LOOKS_MAX;
 use crate::wire::control::{FailureClass, FromRank, NodeMap};
 use progress::Core;
 use vigil::{Subject, Vigil};
@@ -53,6 +54,8 @@ pub(crate) struct SendArgs {
     pub(crate) tag: u64,
     pub(crate) check: u64,
     pub(crate) mode: Mode,
+    /// Where it was called.
+    pub(crate) site: &'static Location<'static>,
 }
 
 /// A message to be received.
@@ -60,6 +63,8 @@ pub(crate) struct SendArgs {
 pub(crate) struct RecvArgs {
     pub(crate) pattern: Pattern,
     pub(crate) check: u64,
+    /// Where it was called.
+    pub(crate) site: &'static Location<'static>,
 }
 
 /// Who this rank is and where the others are.
@@ -244,6 +249,12 @@ impl Runtime {
         });
     }
 
+    /// Why the job has failed, if that says more than that this peer has gone.
+    pub(crate) fn failure_instead_of(&self, peer: Peer) -> Option<Arc<JobFailure>> {
+        let failure = self.station.lock().state.failure.clone();
+        failure.filter(|it| it.peer == peer || it.kind != JobFailureKind::Gone)
+    }
+
     /// How a peer left, if it is known.
     pub(crate) fn departure(&self, peer: Peer) -> Option<String> {
         self.station.lock().state.departures.get(&peer).cloned()
@@ -280,6 +291,11 @@ impl Runtime {
                 return Some(Err(Fault::Job(failure.clone())));
             }
             core.is_quiet().then_some(Ok(()))
+        });
+        // What has arrived and was not received yet will not be received any more.
+        self.station.act(|core| {
+            let mut looks = 0..FINALIZE_LOOKS_MAX;
+            while looks.next().is_some() && core.turn(Instant::now()) {}
         });
         self.station
             .act(|core| core.fabric.farewell(&mut core.state));

@@ -12,7 +12,7 @@ use super::state::{
 };
 use super::vigil::Waits;
 use crate::base::ids::{Context, Peer};
-use crate::engine::{Action, BufferId, Envelope, Failure, Owner, RecvId, SendId};
+use crate::engine::{Action, BufferId, Envelope, Failure, Owner, Pattern, RecvId, SendId};
 use crate::limits::{VERDICT_MILLIS_MAX, WATCH_AFTER_MILLIS};
 use crate::transport::{Fabric, Lost, Payload};
 use crate::wire::control::{Cause, Departure, Race, ToRank};
@@ -44,6 +44,10 @@ pub(crate) struct Core {
     pub(crate) question: Option<u32>,
     /// Counts receives that were tried without a request.
     pub(crate) direct: u32,
+    /// What the program has looked for last, in vain.
+    pub(crate) probed: Option<Pattern>,
+    /// Counts looks of the program for what was not there.
+    pub(crate) vain: u32,
     /// Counts turns in which anything happened.
     pub(crate) activity: u64,
     /// Strict mode: every send waits for its receiver.
@@ -68,6 +72,8 @@ impl Core {
             waits: Waits::default(),
             question: None,
             direct: 0,
+            probed: None,
+            vain: 0,
             activity: 0,
             strict: false,
             races: Vec::new(),
@@ -127,18 +133,6 @@ impl Core {
             .into_iter()
             .flatten()
             .min()
-    }
-
-    /// Asks to be told when one of the peers that operations wait for leaves.
-    pub(crate) fn watch_awaited(&mut self) {
-        let (mut peers, wild) = self.state.engine.awaited();
-        peers.append(&mut self.fabric.unsettled());
-        let wild = wild || self.is_meeting();
-        if let Some(control) = &mut self.control {
-            control.watch(&peers, wild);
-        }
-        self.fabric.look_for_dead();
-        self.compare_calls();
     }
 
     /// Transmits a header with the bytes of a buffer from `offset` on.

@@ -1,5 +1,6 @@
 //! Sends, receives and probes of one rank.
 
+use std::panic::Location;
 use std::task::Waker;
 
 use slotmap::Key;
@@ -72,7 +73,7 @@ impl Runtime {
             let buffer = core.state.buffers.own(elements);
             match core.begin_send(args, length, buffer) {
                 Ok(Some(key)) => Ok(key),
-                Ok(None) => Ok(core.completed_request(buffer)),
+                Ok(None) => Ok(core.completed_request(buffer, args.site)),
                 Err(fault) => {
                     core.state.buffers.take(buffer);
                     Err(fault)
@@ -112,7 +113,7 @@ impl Runtime {
             let buffer = unsafe { core.state.buffers.lend(bytes) };
             match core.begin_send(args, bytes.len() as u64, buffer) {
                 Ok(Some(key)) => Ok(key),
-                Ok(None) => Ok(core.completed_request(buffer)),
+                Ok(None) => Ok(core.completed_request(buffer, args.site)),
                 Err(fault) => {
                     core.state.buffers.take(buffer);
                     Err(fault)
@@ -227,6 +228,10 @@ impl Runtime {
 
     /// Waits for a message without receiving it.
     pub(crate) fn probe(&self, pattern: Pattern, errand: Errand) -> Result<Envelope, Fault> {
+        if pattern.source.is_none() {
+            self.station
+                .act(|core| core.note_race(&pattern, errand.site));
+        }
         self.station
             .wait(Vigil::new(errand, Subject::Probe(pattern)), |core| {
                 core.probe_outcome(&pattern)
@@ -236,7 +241,14 @@ impl Runtime {
 
     /// Looks for a message without receiving it.
     pub(crate) fn poll_probe(&self, pattern: Pattern) -> Option<Result<Envelope, Fault>> {
-        self.station.look(|core| core.probe_outcome(&pattern))
+        self.station.look(|core| {
+            let found = core.probe_outcome(&pattern);
+            if found.is_none() {
+                core.probed = Some(pattern);
+                core.looked_in_vain();
+            }
+            found
+        })
     }
 }
 
@@ -248,7 +260,7 @@ impl Core {
         length: u64,
         buffer: BufferId,
     ) -> Result<Option<RequestKey>, Fault> {
-        let key = self.new_request(buffer, (args.context, Reach::One));
+        let key = self.new_request(buffer, (args.context, Reach::One), args.site);
         let started = self.state.engine.send(Outgoing {
             to: args.to,
             context: args.context,
@@ -286,11 +298,9 @@ impl Core {
     }
 
     fn begin_recv(&mut self, args: RecvArgs, capacity: Capacity, buffer: BufferId) -> RequestKey {
-        if self.strict {
-            self.note_race(&args.pattern);
-        }
+        self.note_race(&args.pattern, args.site);
         let place = (args.pattern.context, args.reach());
-        let key = self.new_request(buffer, place);
+        let key = self.new_request(buffer, place, args.site);
         let id = self.state.engine.recv(Incoming {
             pattern: args.pattern,
             check: args.check,
@@ -307,19 +317,29 @@ impl Core {
         key
     }
 
-    fn new_request(&mut self, buffer: BufferId, place: (Context, Reach)) -> RequestKey {
+    fn new_request(
+        &mut self,
+        buffer: BufferId,
+        place: (Context, Reach),
+        site: &'static Location<'static>,
+    ) -> RequestKey {
         self.state.requests.insert(Request {
             handle: Handle::None,
             buffer,
             place,
+            site,
             outcome: None,
             waker: None,
             forgotten: false,
         })
     }
 
-    fn completed_request(&mut self, buffer: BufferId) -> RequestKey {
-        let key = self.new_request(buffer, (Context::WORLD, Reach::One));
+    fn completed_request(
+        &mut self,
+        buffer: BufferId,
+        site: &'static Location<'static>,
+    ) -> RequestKey {
+        let key = self.new_request(buffer, (Context::WORLD, Reach::One), site);
         let source = self.state.me;
         self.state.requests[key].outcome = Some(Ok(Envelope {
             source,

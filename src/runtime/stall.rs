@@ -104,12 +104,19 @@ impl Core {
             }
             Subject::Receivers => (None, None, self.receivers()),
         };
+        let context = match &awaits {
+            Awaits::Message { context, .. }
+            | Awaits::Collective { context, .. }
+            | Awaits::Agreement { context, .. } => Some(Context(*context)),
+            _ => None,
+        };
         let elapsed = now.saturating_duration_since(waiting.begun).as_millis();
         Wait {
             id: waiting.id,
             millis: u64::try_from(elapsed).unwrap_or(u64::MAX),
             limited: errand.deadline.is_some(),
             operation: operation.unwrap_or_else(|| errand.operation.to_owned()),
+            on: context.and_then(|context| self.state.survival.name(context)),
             site: site.unwrap_or(errand.site).to_string(),
             awaits,
         }

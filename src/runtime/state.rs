@@ -1,6 +1,7 @@
 //! What one rank knows, and how arriving frames change it.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::Location;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -83,6 +84,8 @@ pub(crate) struct Request {
     pub(crate) buffer: BufferId,
     /// Its message space, and whom it counts on.
     pub(crate) place: (Context, Reach),
+    /// Where it was called.
+    pub(crate) site: &'static Location<'static>,
     pub(crate) outcome: Option<Result<Envelope, Fault>>,
     pub(crate) waker: Option<Waker>,
     /// Nobody will ask for the outcome.

@@ -37,6 +37,7 @@ pub(crate) enum Reach {
 #[derive(Debug)]
 struct Membership {
     group: Group,
+    name: Arc<str>,
     /// Collectives begun so far.
     begun: Arc<AtomicU64>,
     revoked: bool,
@@ -102,6 +103,14 @@ impl Survival {
         });
         let (retired, complete) = self.retired.all();
         (living.chain(retired).collect(), complete)
+    }
+
+    /// The name of a communicator, unless it is the world, or unknown.
+    pub(crate) fn name(&self, context: Context) -> Option<String> {
+        let context = context.point_to_point();
+        let membership = self.memberships.get(&context);
+        let derived = membership.filter(|_| context != Context::WORLD);
+        derived.map(|membership| membership.name.to_string())
     }
 
     /// World ranks of the members of a communicator; none when it is the world, or unknown.
@@ -228,7 +237,13 @@ impl Core {
 
 impl Runtime {
     /// Notes a communicator, so that failures of its members and its revocation reach it.
-    pub(crate) fn register(&self, context: Context, group: &Group, begun: &Arc<AtomicU64>) {
+    pub(crate) fn register(
+        &self,
+        context: Context,
+        group: &Group,
+        name: &Arc<str>,
+        begun: &Arc<AtomicU64>,
+    ) {
         self.station.act(|core| {
             let survival = &mut core.state.survival;
             let early = survival.early.iter().position(|early| *early == context);
@@ -238,6 +253,7 @@ impl Runtime {
             let failed = survival.failed.iter().copied();
             let membership = Membership {
                 group: group.clone(),
+                name: Arc::clone(name),
                 begun: Arc::clone(begun),
                 revoked: early.is_some(),
                 failed: failed.filter(|&peer| group.rank(peer).is_some()).collect(),

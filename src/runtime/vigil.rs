@@ -12,7 +12,7 @@ use super::progress::Core;
 use super::state::{CollectiveKey, RequestKey};
 use crate::base::ids::{Context, Peer};
 use crate::engine::Pattern;
-use crate::limits::BLOCKED_AFTER_MILLIS;
+use crate::limits::{BLOCKED_AFTER_MILLIS, LOOKS_PER_WATCH};
 
 new_key_type! {
     pub(crate) struct WaitKey;
@@ -120,6 +120,36 @@ impl Vigil {
 const BLOCKED_AFTER: Duration = Duration::from_millis(BLOCKED_AFTER_MILLIS);
 
 impl Core {
+    /// Asks to be told when one of the peers that operations wait for leaves.
+    pub(crate) fn watch_awaited(&mut self) {
+        let (mut peers, wild) = self.state.engine.awaited();
+        peers.append(&mut self.fabric.unsettled());
+        let mut wild = wild || self.is_meeting();
+        let waiting = self.waits.list.values().map(|it| &it.subject);
+        let probes = waiting.filter_map(|subject| match subject {
+            Subject::Probe(pattern) => Some(*pattern),
+            _ => None,
+        });
+        for pattern in probes.chain(self.probed.take()) {
+            peers.extend(pattern.source);
+            wild |= pattern.source.is_none();
+        }
+        if let Some(control) = &mut self.control {
+            control.watch(&peers, wild);
+        }
+        self.fabric.look_for_dead();
+        self.compare_calls();
+    }
+
+    /// The program has looked for something that is not there: it may look again and again, for what a peer
+    /// that has left will never do.
+    pub(crate) fn looked_in_vain(&mut self) {
+        self.vain = self.vain.wrapping_add(1);
+        if self.vain % LOOKS_PER_WATCH == 0 {
+            self.watch_awaited();
+        }
+    }
+
     /// The wait lasts: enters it into the list. `true`, once, when it is time to tell others.
     pub(crate) fn keep(&mut self, vigil: &mut Vigil, now: Instant) -> bool {
         let (Some((errand, subject)), Some(begun)) = (&vigil.call, vigil.begun) else {

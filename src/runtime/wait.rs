@@ -94,6 +94,9 @@ impl Station {
             core.turn(Instant::now());
             result = ready(&mut core);
         }
+        if result.is_none() {
+            core.looked_in_vain();
+        }
         self.tell(&mut core);
         result
     }
@@ -156,8 +159,9 @@ impl Station {
                 Stage::Park { .. } if !core.rest() => core,
                 Stage::Park { waited } => {
                     if waited >= WATCH_AFTER {
+                        let lasts = core.keep(&mut vigil, now);
                         core.watch_awaited();
-                        if core.keep(&mut vigil, now) {
+                        if lasts {
                             core.say_blocked();
                             core = self.ask_kin(core);
                         }

@@ -114,6 +114,8 @@ pub fn needed(ranks: &[Standing], rank: u32, wait: &Wait) -> Need {
             source: Some(source),
             ..
         } => Need::All(vec![*source]),
+        // Nor is there anybody left: as before.
+        Awaits::Message { .. } if ranks.len() > 1 && others_are_gone(ranks, rank) => Need::Nothing,
         Awaits::Message { members, .. } => {
             let others = each(members, ranks).filter(|&other| other != rank && !gone(other));
             Need::One(others.collect())
@@ -150,6 +152,11 @@ pub fn needed(ranks: &[Standing], rank: u32, wait: &Wait) -> Need {
             all(absent.collect())
         }
     }
+}
+
+fn others_are_gone(ranks: &[Standing], rank: u32) -> bool {
+    let mut others = (0..).zip(ranks).filter(|(other, _)| *other != rank);
+    others.all(|(_, standing)| *standing == Standing::Gone)
 }
 
 fn all(ranks: Vec<u32>) -> Need {

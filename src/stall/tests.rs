@@ -9,6 +9,7 @@ fn wait(id: u64, awaits: Awaits) -> Wait {
         millis: 2_000,
         limited: false,
         operation: "call".into(),
+        on: None,
         site: format!("prog.rs:{id}:1"),
         awaits,
     }
@@ -84,6 +85,8 @@ fn a_receive_from_any_source_needs_only_one() {
     assert_eq!(stuck(&[any(), any(), Standing::Busy]), [0_u32; 0]);
     assert_eq!(stuck(&[any(), any(), Standing::Gone]), [0, 1]);
     assert_eq!(stuck(&[any()]), [0], "nobody else could send");
+    let left = [any(), Standing::Gone, Standing::Gone];
+    assert_eq!(stuck(&left), [0_u32; 0], "its own rank says so");
     assert!(describe_cycle(&[0], &[any()]).starts_with("rank 0 waits in call from any rank"));
 }
 

@@ -14,20 +14,22 @@ pub fn describe_wait(wait: &Wait) -> String {
         None => "any tag".to_owned(),
     };
     let (operation, site) = (&wait.operation, &wait.site);
+    let on = wait.on.as_ref().map(|name| format!(" on {name}"));
+    let on = on.unwrap_or_default();
     match &wait.awaits {
         Awaits::Message { source, tag, .. } => {
             let from = match source {
                 Some(rank) => format!("rank {rank}"),
                 None => "any rank".to_owned(),
             };
-            format!("{operation} from {from}, {}, at {site}", tagged(*tag))
+            format!("{operation}{on} from {from}, {}, at {site}", tagged(*tag))
         }
         Awaits::Receiver { rank, tag } => {
-            format!("{operation} to rank {rank}, tag {tag}, at {site}")
+            format!("{operation}{on} to rank {rank}, tag {tag}, at {site}")
         }
-        Awaits::Collective { sequence, .. } => format!("{operation} #{sequence} at {site}"),
+        Awaits::Collective { sequence, .. } => format!("{operation} #{sequence}{on} at {site}"),
         Awaits::Receivers { .. } | Awaits::Agreement { .. } | Awaits::Itself => {
-            format!("{operation} at {site}")
+            format!("{operation}{on} at {site}")
         }
     }
 }

@@ -58,10 +58,13 @@ impl Job {
         match class {
             FailureClass::Mismatch if !message.contains("another collective") => None,
             FailureClass::Mismatch => self.contradiction.clone(),
-            FailureClass::Deserted { rank } => {
-                let end = self.audit.end_of(*rank);
-                let end = end.map(|end| format!("rank {rank} {end}"));
-                self.contradiction.clone().or(end)
+            FailureClass::Deserted { rank: left } => {
+                let end = self.audit.end_of(*left);
+                let end = end.map(|end| format!("rank {left} {end}"));
+                let why = self.contradiction.clone().or(end);
+                let message = self.audit.unreceived(rank, *left);
+                let parts: Vec<String> = why.into_iter().chain(message).collect();
+                (!parts.is_empty()).then(|| parts.join("; "))
             }
             _ => None,
         }

@@ -14,19 +14,20 @@
 
 mod boards;
 mod direct;
+mod doubts;
 mod work;
 
 use super::execute::Running;
 use super::progress::Core;
-use super::state::{CollectiveKey, Fault};
-use crate::base::ids::{Context, Peer};
-use crate::engine::{Failure, Mismatch};
+use super::state::CollectiveKey;
+use crate::base::ids::Context;
 use crate::limits::MEETING_PIECE_BYTES;
 pub(crate) use crate::transport::SLOT_BYTES;
 use crate::transport::{Area, CELLS, PastCall, boards_take};
 use boards::Rounds;
 use direct::Scratch;
 pub(crate) use direct::{DirectCall, Directly};
+use doubts::first_dissent;
 use work::Work;
 
 /// What the ranks do when they meet.
@@ -332,64 +333,6 @@ impl Core {
             && !meetings.area.is_finished(number, pieces)
     }
 
-    /// A rank has waited for long: has somebody left without it, or called something else?
-    pub(crate) fn compare_calls(&mut self) {
-        self.miss_departed();
-        let Some(meetings) = &self.meetings else {
-            return;
-        };
-        let area = meetings.area.clone();
-        let world = Context::WORLD.collective();
-        let waiting = self.state.collectives.values();
-        let waiting = waiting.filter(|running| running.outcome.is_none());
-        let waiting: Vec<_> = waiting
-            .map(|running| &running.setting)
-            .filter(|setting| setting.context == world)
-            .map(|setting| (setting.sequence, setting.signature))
-            .collect();
-        for (sequence, signature) in waiting {
-            if let Some(peer) = dissenter(&area, sequence, signature) {
-                self.disagree(sequence, signature, peer);
-            }
-        }
-    }
-
-    /// Ends meetings to which a rank that has finalized will never come.
-    fn miss_departed(&mut self) {
-        let Some(meetings) = &self.meetings else {
-            return;
-        };
-        let collectives = &self.state.collectives;
-        let missed = |key: &CollectiveKey| {
-            let meeting = collectives.get(*key)?.meeting.as_ref()?;
-            let mut departed = self.state.departures.keys();
-            let peer = departed.find(|peer| {
-                let call = meetings.area.call(peer.index(), meeting.sequence);
-                call.is_none()
-            })?;
-            Some((*key, *peer))
-        };
-        let missed: Vec<_> = meetings.running.iter().filter_map(missed).collect();
-        for (key, peer) in missed {
-            self.fail_collective(key, Fault::Message(Failure::PeerGone(peer)));
-        }
-    }
-
-    fn disagree(&mut self, sequence: u64, signature: u64, peer: usize) {
-        let context = Context::WORLD.collective();
-        let peer = Peer(peer as u32);
-        if self.state.disputes.is_open(context, sequence) {
-            return;
-        }
-        self.dispute(&Mismatch {
-            context,
-            sequence,
-            peer,
-            ours: signature,
-            theirs: 0,
-        });
-    }
-
     /// Does all that can be done now for one meeting.
     fn advance_meeting(&mut self, key: CollectiveKey) -> bool {
         let (mut moved, mut over) = (false, false);
@@ -422,13 +365,10 @@ impl Core {
             }
             over = meeting.left == meeting.cells;
             if meeting.disputed {
-                let (sequence, signature) = (meeting.sequence, meeting.signature);
-                let peer = dissenter(&meetings.area, sequence, signature);
-                disputed = Some((
-                    sequence,
-                    signature,
-                    peer.unwrap_or_else(|| meetings.area.me()),
-                ));
+                let known = self.state.disputes.past();
+                disputed = first_dissent(&meetings.area, known, meeting.sequence);
+                // Who has not let others see yet what it calls will have when this rank wonders why it waits.
+                over = false;
             }
         }
         if let Some((sequence, signature, peer)) = disputed {
@@ -472,14 +412,6 @@ impl Core {
             signature: meeting.signature,
         }));
     }
-}
-
-/// A rank whose collective with this number is another one.
-fn dissenter(area: &Area, sequence: u64, signature: u64) -> Option<usize> {
-    (0..area.ranks()).find(|rank| {
-        let call = area.call(*rank, sequence);
-        call.is_some_and(|call| call.sequence == sequence && call.signature != signature)
-    })
 }
 
 /// Elements of scratch memory that a meeting needs.

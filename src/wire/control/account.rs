@@ -19,6 +19,8 @@ pub struct Account {
     pub unmatched_more: u64,
     /// Operations that were begun and never waited for.
     pub unfinished: u64,
+    /// Where some of them were begun: `file:line:column`, each place once.
+    pub unfinished_at: Vec<String>,
     /// Messages of the program to and from each peer.
     pub traffic: Vec<super::Traffic>,
     /// In strict mode: receives from any source that could have taken messages of several ranks.
@@ -60,4 +62,6 @@ pub struct Race {
     pub tag: Option<u64>,
     /// World ranks of the senders.
     pub sources: Vec<u32>,
+    /// Where it was called: `file:line:column`.
+    pub site: String,
 }

@@ -43,6 +43,8 @@ pub struct Wait {
     pub limited: bool,
     /// What was called, in words.
     pub operation: String,
+    /// The communicator, by its name; none when it is the world.
+    pub on: Option<String>,
     /// Where it was called: `file:line:column`.
     pub site: String,
     /// What has to happen.

@@ -23,6 +23,7 @@ fn asked(actions: &[Action]) -> Vec<(u32, u32)> {
 fn waits_for(source: u32, millis: u64, free_threads: u32) -> Answer {
     Answer {
         waits: vec![Wait {
+            on: None,
             id: 1,
             millis,
             limited: false,
