@@ -188,17 +188,24 @@ impl Running {
         }
     }
 
-    pub(crate) fn finish(mut self) -> Outcome {
+    pub(crate) fn finish(self) -> Outcome {
+        let (outcome, bitten) = self.finish_or_bite();
+        assert!(!bitten, "the launcher was stuck: {}", outcome.stderr);
+        outcome
+    }
+
+    /// How it ended, and whether only because the watchdog bit.
+    pub(crate) fn finish_or_bite(mut self) -> (Outcome, bool) {
         let mut stdout = Vec::new();
         self.out.read_to_end(&mut stdout).expect("reads");
         let status: ExitStatus = self.child.wait().expect("ends");
         let stderr = self.stderr.join().expect("reads");
-        assert!(!self.watchdog.stop(), "the launcher was stuck: {stderr}");
-        Outcome {
+        let outcome = Outcome {
             code: status.code(),
             stdout,
             stderr,
-        }
+        };
+        (outcome, self.watchdog.stop())
     }
 }
 
