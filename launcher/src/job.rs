@@ -62,6 +62,7 @@ pub(crate) struct Plan {
     /// Lines to say before anything is started.
     pub(crate) notes: Vec<String>,
     pub(crate) verbose: bool,
+    pub(crate) quiet: bool,
     /// Where files take the output, instead of our own streams.
     pub(crate) output_dir: Option<PathBuf>,
     pub(crate) show: Show,
@@ -189,6 +190,7 @@ impl Plan {
             elsewhere,
             notes: told.into_iter().chain(crowded).collect(),
             verbose: args.talk.verbose,
+            quiet: args.talk.quiet,
             output_dir: args.talk.output_dir,
             show: Show::new(&args.hosts),
             placement,

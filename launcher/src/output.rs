@@ -16,6 +16,9 @@ const PROMPT_IDLE: Duration = Duration::from_millis(100);
 /// With several unfinished lines the writers are slow rather than waiting; then this counts.
 const SLOW_IDLE: Duration = Duration::from_secs(1);
 
+/// Takes a terminal to the beginning of the row, and empties it.
+const ERASE_ROW: &[u8] = b"\r\x1b[K";
+
 /// Assembles the lines of one output stream.
 #[derive(Debug)]
 pub(crate) struct Lines {
@@ -23,6 +26,8 @@ pub(crate) struct Lines {
     labels: Option<Arc<[String]>>,
     held: BTreeMap<u32, Held>,
     cursor: Cursor,
+    /// A line that can be taken back is on the terminal.
+    status: bool,
     out: Vec<u8>,
 }
 
@@ -52,6 +57,7 @@ impl Lines {
             labels,
             held: BTreeMap::new(),
             cursor: Cursor::LineStart,
+            status: false,
             out: Vec::new(),
         }
     }
@@ -97,8 +103,24 @@ impl Lines {
         }
     }
 
+    /// Shows a line on a terminal that is taken back before anything else is written; nothing when empty.
+    pub(crate) fn show_status(&mut self, line: &str) {
+        self.take_status_back();
+        if self.cursor == Cursor::LineStart && !line.is_empty() {
+            self.out.extend_from_slice(line.as_bytes());
+            self.status = true;
+        }
+    }
+
+    fn take_status_back(&mut self) {
+        if std::mem::take(&mut self.status) {
+            self.out.extend_from_slice(ERASE_ROW);
+        }
+    }
+
     /// Our own line.
     pub(crate) fn say(&mut self, line: &str) {
+        self.take_status_back();
         if self.cursor != Cursor::LineStart {
             self.out.push(b'\n');
         }
@@ -147,6 +169,7 @@ impl Lines {
         if bytes.is_empty() {
             return;
         }
+        self.take_status_back();
         if let Cursor::Inside { rank: last, long } = self.cursor {
             if last != rank && (self.labels.is_some() || !long) {
                 self.out.push(b'\n');
@@ -244,6 +267,23 @@ mod tests {
         lines.end(1);
         lines.say("phalanx: x");
         assert_eq!(text(&mut lines), "name? \nbusy\n?\nphalanx: x\n");
+    }
+
+    #[test]
+    fn a_status_is_taken_back_before_anything_else() {
+        let mut lines = Lines::new(None);
+        lines.show_status("");
+        lines.show_status("1 of 2");
+        lines.show_status("2 of 2");
+        lines.say("phalanx: x");
+        lines.show_status("more");
+        lines.push(0, b"y\n", NOW);
+        lines.push(0, b"z", NOW);
+        lines.end(0);
+        lines.show_status("not within a line");
+        let erase = "\r\x1b[K";
+        let wanted = format!("1 of 2{erase}2 of 2{erase}phalanx: x\nmore{erase}y\nz");
+        assert_eq!(text(&mut lines), wanted);
     }
 
     #[test]

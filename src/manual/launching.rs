@@ -137,7 +137,8 @@
 //! directory as here, where it exists and no file was sent along; otherwise in a new one, which is removed with all that
 //! is in it when they have ended. Hosts have to be of the same kind: system, processor, and a C library that is not older.
 //!
-//! Ranks are started everywhere or nowhere. A host that cannot be started within 12 s (`--start-timeout`) ends the job with code 71 and one line
+//! Ranks are started everywhere or nowhere. When that takes longer than a second, a line on the terminal says how many hosts
+//! are there and which are waited for; it is taken back, and `--quiet` leaves it out. A host that cannot be started within 12 s (`--start-timeout`) ends the job with code 71 and one line
 //! with ssh's words. Host keys are checked as ssh is configured. Launcher and daemons hear of each other four times a second; a
 //! host that is silent for 3 s (`--host-timeout`) is lost, with code 72, and the daemon there ends its ranks half a second before that. A
 //! launcher that is stopped by its terminal (SIGTSTP) says so to the hosts and loses none; one that is stopped by SIGSTOP does not.

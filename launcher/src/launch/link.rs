@@ -55,6 +55,7 @@ pub(crate) struct Link {
     patience: Duration,
     /// A sign of life is due until then.
     deadline: Option<Duration>,
+    is_greeted: bool,
     pub(crate) inbox: Decoder,
     pub(crate) outbox: Outbox,
     /// Output that was taken from it and not yet credited, of each stream.
@@ -100,6 +101,7 @@ impl Link {
             was_sent: false,
             patience: Duration::ZERO,
             deadline: None,
+            is_greeted: false,
             inbox: Decoder::default(),
             outbox: Outbox::default(),
             owed: [0; 2],
@@ -145,6 +147,17 @@ impl Link {
     /// The daemon has said who it is: its start is over.
     pub(crate) fn greeted(&mut self) {
         self.deadline = None;
+        self.is_greeted = true;
+    }
+
+    /// Whether the daemon has said who it is.
+    pub(super) const fn is_greeted(&self) -> bool {
+        self.is_greeted
+    }
+
+    /// Whether nothing will come from there any more.
+    pub(super) const fn is_abandoned(&self) -> bool {
+        self.from.is_none()
     }
 
     /// Takes in bytes from the host. An error says why there will be no daemon.

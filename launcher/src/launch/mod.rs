@@ -3,6 +3,7 @@
 mod freight;
 pub(crate) mod link;
 mod links;
+mod progress;
 
 use std::io;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::sink::Sink;
 use crate::talk::wants_colours;
 use freight::Sending;
 use link::{Link, TOKENS_PER_DAEMON};
+use progress::Progress;
 
 const WAKER: Token = Token(0);
 const SIGNALS: Token = Token(1);
@@ -44,6 +46,7 @@ struct Launcher {
     links: Vec<Link>,
     /// This program, for hosts that do not have it.
     own: Option<Freight>,
+    progress: Progress,
     orphans: Orphans,
     lines: [Lines; 2],
     sinks: [Sink; 2],
@@ -112,6 +115,7 @@ impl Launcher {
             input: Input::new(waker, &plan.nodes_with_input())?,
             links: Vec::new(),
             own: None,
+            progress: Progress::new(plan.quiet),
             orphans: Orphans::claim(),
             callers,
             shows: false,
@@ -164,6 +168,7 @@ impl Launcher {
             for lines in &mut self.lines {
                 lines.tick(now);
             }
+            self.show_progress(now);
             if let Some(code) = self.act() {
                 return Ok(code);
             }
@@ -194,6 +199,7 @@ impl Launcher {
         let links = self.links.iter().filter_map(Link::next_deadline);
         let others = self.job.next_deadline().into_iter();
         let others = others.chain(self.input.next_deadline());
+        let others = others.chain(self.progress.next_deadline());
         let next = lines.chain(links).chain(others).min()?;
         // Rounded up, because the poll counts in whole milliseconds.
         Some(next.saturating_sub(self.now()) + Duration::from_micros(999))
