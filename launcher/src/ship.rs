@@ -1,5 +1,7 @@
 //! Files that other hosts need, known by their contents.
 
+mod executable;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -62,6 +64,8 @@ impl Content {
 pub(crate) struct Freight {
     pub(crate) content: Content,
     file: Arc<File>,
+    /// What is sent in place of the first bytes.
+    header: Vec<u8>,
 }
 
 impl Freight {
@@ -70,17 +74,46 @@ impl Freight {
         Ok(Self {
             content: Content::of_file(path)?,
             file: Arc::new(File::open(path)?),
+            header: Vec::new(),
         })
     }
 
-    /// This very program.
+    /// This very program, without what only a debugger would read.
     pub(crate) fn own() -> io::Result<Self> {
         // Linux still has the file when it was replaced while it runs, as a build does.
         let linux = Path::new("/proc/self/exe");
         if linux.exists() {
-            return Self::load(linux);
+            return Self::load_bare(linux);
         }
-        Self::load(&std::env::current_exe()?)
+        Self::load_bare(&std::env::current_exe()?)
+    }
+
+    fn load_bare(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let bytes = file.metadata()?.len();
+        let mut head = Vec::new();
+        (&file)
+            .take(executable::HEAD_BYTES as u64)
+            .read_to_end(&mut head)?;
+        let Some(bare) = executable::bare(&head, bytes) else {
+            return Self::load(path);
+        };
+        let mut freight = Self {
+            content: Content {
+                hash: 0,
+                bytes: bare.bytes,
+            },
+            file: Arc::new(file),
+            header: bare.header,
+        };
+        let (mut state, mut offset) = (Xxh3::new(), 0);
+        while offset < bare.bytes {
+            let piece = freight.piece(offset)?;
+            state.update(&piece);
+            offset += piece.len() as u64;
+        }
+        freight.content.hash = state.digest128();
+        Ok(freight)
     }
 
     /// The piece that begins at `offset`; empty at the end.
@@ -89,6 +122,10 @@ impl Freight {
         let length = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, offset)?;
+        let begun = usize::try_from(offset).unwrap_or(usize::MAX);
+        let header = self.header.get(begun..).unwrap_or_default();
+        let length = header.len().min(length);
+        bytes[..length].copy_from_slice(&header[..length]);
         Ok(bytes)
     }
 }
@@ -103,4 +140,38 @@ pub(crate) fn scratch(what: &str) -> PathBuf {
     let path = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&path).expect("a temporary directory");
     path
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn this_program_runs_without_what_was_left_out() {
+        let own = Freight::own().expect("it can be read");
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < own.content.bytes {
+            bytes.extend(own.piece(bytes.len() as u64).expect("it can be read"));
+        }
+        assert_eq!(Content::of_bytes(&bytes), own.content);
+        let whole = std::env::current_exe().and_then(|path| path.metadata());
+        assert!(own.content.bytes < whole.expect("it is there").len());
+        let directory = scratch("bare");
+        let copy = directory.join("copy");
+        std::fs::write(&copy, bytes).expect("there is room");
+        let executable = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(&copy, executable).expect("it is ours");
+        let ran = loop {
+            match Command::new(&copy).arg("--list").output() {
+                // A process that another test is just starting has it open still.
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
+                ran => break ran.expect("it runs"),
+            }
+        };
+        assert!(ran.status.success() && ran.stdout.ends_with(b"benchmarks\n"));
+        std::fs::remove_dir_all(directory).expect("it is ours");
+    }
 }

@@ -130,7 +130,7 @@
 //! phalanx run --host c1,c2 --launch-agent 'docker exec -i' ./solver
 //! ```
 //!
-//! A host needs `sh` and what every system has beside it. The launcher sends itself, and the program if it is given as a path outside of
+//! A host needs `sh` and what every system has beside it. The launcher sends itself (without its symbols), and the program as it is, if it is given as a path outside of
 //! `/bin`, `/sbin`, `/usr/bin` and `/usr/sbin`; both are kept by their contents in `$XDG_CACHE_HOME/phalanx`, `~/.cache/phalanx`, or
 //! `phalanx-UID` in `/tmp`, `/var/tmp` or `/dev/shm`, the first that only the user can write to and that has room; at most 32 files and
 //! 2 GiB of them. Nothing else is sent but `--ship-file`: ranks elsewhere find such a file under the same name. They run in the same
