@@ -34,30 +34,14 @@ pub(crate) enum Command {
         long_about = "Runs a program as a number of ranks, which find each other through \
                       `phalanx::init`.\n\nAny program can be started, ranked or not. When a rank \
                       fails, the others are ended and the first cause is named; nothing is left \
-                      behind, whoever was killed. Standard input goes to rank 0, unless `--stdin` says otherwise. Lines of output \
-                      are never mixed. SIGINT, SIGTERM and SIGHUP are passed on to the ranks, and \
-                      the second one kills them; SIGUSR1 and SIGUSR2 are passed on as they are.",
+                      behind, whoever was killed. Lines of output are never mixed.\n\nSIGINT, SIGTERM \
+                      and SIGHUP are passed on to the ranks, and the second one kills them; SIGUSR1 and \
+                      SIGUSR2 are passed on as they are. SIGTSTP stops the ranks too, until SIGCONT. \
+                      SIGQUIT shows what every rank does, as `phalanx stack`.",
         after_help = "Exit codes and examples: `phalanx run --help`",
         after_long_help = examples_and_codes()
     )]
     Run(Box<RunArgs>),
-    /// Measure the library on this machine
-    #[command(
-        about = "Measure the library on this machine",
-        long_about = bench::ABOUT,
-        after_help = "Examples: `phalanx bench --help`",
-        after_long_help = bench::EXAMPLES
-    )]
-    Bench(Box<bench::BenchArgs>),
-    /// Show which algorithm does which collective, and why
-    #[command(
-        about = "Show which algorithm does which collective, and why",
-        long_about = "Shows which algorithm does which collective for each length of message, \
-                      the reason, and what else can be forced with PHALANX_ALGORITHMS (which this \
-                      command obeys too).",
-        after_help = algorithms::EXAMPLES
-    )]
-    Algorithms(algorithms::AlgorithmsArgs),
     /// List your jobs whose launchers run on this host
     Ps,
     /// Show what every rank of a running job does
@@ -78,6 +62,23 @@ pub(crate) enum Command {
         after_long_help = doctor::AFTER
     )]
     Doctor(Box<doctor::DoctorArgs>),
+    /// Show which algorithm does which collective, and why
+    #[command(
+        about = "Show which algorithm does which collective, and why",
+        long_about = "Shows which algorithm does which collective for each length of message, \
+                      the reason, and what else can be forced with PHALANX_ALGORITHMS (which this \
+                      command obeys too).",
+        after_help = algorithms::EXAMPLES
+    )]
+    Algorithms(algorithms::AlgorithmsArgs),
+    /// Measure the library on this machine
+    #[command(
+        about = "Measure the library on this machine",
+        long_about = bench::ABOUT,
+        after_help = "Examples: `phalanx bench --help`",
+        after_long_help = bench::EXAMPLES
+    )]
+    Bench(Box<bench::BenchArgs>),
     /// Look at one host (used by `doctor`)
     #[command(hide = true)]
     Examine(ExamineArgs),
@@ -99,6 +100,9 @@ Examples:
   phalanx run -n 1 ./ocean : -n 3 --env GRID=fine ./air
   phalanx run -n 64 --tag-output --timeout 60 hostname";
 
+/// The heading of what counts for all programs of a job.
+const JOB: &str = "For the whole job";
+
 /// What `phalanx run` takes.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -110,37 +114,32 @@ pub(crate) struct RunArgs {
     pub(crate) later: Vec<ProgramArgs>,
 
     /// Start ranks as processes, or as threads of one process
-    #[arg(long = "as", value_name = "WHAT", default_value = "processes")]
+    #[arg(help_heading = JOB, long = "as", value_name = "WHAT", default_value = "processes")]
     pub(crate) style: Style,
 
     /// How ranks talk to each other
-    #[arg(long, value_name = "WHICH", default_value = "auto")]
+    #[arg(help_heading = JOB, long, value_name = "WHICH", default_value = "auto")]
     pub(crate) transport: Transport,
 
     /// Interfaces or networks through which ranks of several hosts talk: `eth0`, `10.1.0.0/16`
-    #[arg(long, value_name = "NAME|CIDR")]
+    #[arg(help_heading = JOB, long, value_name = "NAME|CIDR")]
     pub(crate) interface: Option<String>,
 
     /// TCP ports at which ranks may listen [default: the operating system chooses]
-    #[arg(long, value_name = "LOW-HIGH", value_parser = phalanx::config::ports)]
+    #[arg(help_heading = JOB, long, value_name = "LOW-HIGH", value_parser = phalanx::config::ports)]
     pub(crate) ports: Option<(u16, u16)>,
 
-    /// Begin each line of output with its rank, as in `[3] `, or with `--tag-output=host` as in `[3 node1] `
-    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true,
-        default_missing_value = "rank")]
-    pub(crate) tag_output: Option<Tag>,
-
     /// End the job after so many seconds, with exit code 75
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    #[arg(help_heading = JOB, long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) timeout: Option<std::time::Duration>,
 
     /// End the job, with exit code 75, when a rank has been blocked in one operation for so many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    #[arg(help_heading = JOB, long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) stall_timeout: Option<std::time::Duration>,
 
     /// Check strictly: every send waits for its receiver, messages that nobody receives are errors (exit
     /// code 73), and receives from any source that several messages fit are named
-    #[arg(long)]
+    #[arg(help_heading = JOB, long)]
     pub(crate) check: bool,
 
     #[command(flatten)]
@@ -194,7 +193,7 @@ pub(crate) struct HostArgs {
     #[arg(long)]
     pub(crate) report_bindings: bool,
 
-    /// Show on standard error which ranks run where
+    /// Show on standard error which ranks run where, and which of several programs
     #[arg(long)]
     pub(crate) display_map: bool,
 
@@ -226,7 +225,7 @@ fn host_list(text: &str) -> Result<HostList, String> {
 
 /// What is built with cargo before it is run.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Build with cargo first")]
+#[command(next_help_heading = "For each program, to build it with cargo first")]
 pub(crate) struct BuildArgs {
     /// Run this example of the package
     #[arg(long, value_name = "NAME", conflicts_with = "bin")]
@@ -332,7 +331,8 @@ pub(crate) fn one_line(rendered: &str) -> String {
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect::<Vec<_>>()
-        .join(" ");
+        .join(" ")
+        .replace(" tip: ", "; ");
     let words = words.strip_prefix("error: ").unwrap_or(&words);
     let typed = std::env::args().nth(1);
     let command = typed.as_deref().filter(|word| SHOWN.contains(word));
@@ -422,7 +422,7 @@ mod tests {
             (&["--stdin", "some", "x"], "`all` or `none`"),
             (&["--env", "=3", "x"], "NAME=VALUE"),
             (&["--env", "PHALANX_NO_SUCH_VARIABLE", "x"], "is not set"),
-            (&["--frobnicate", "x"], "--frobnicate"),
+            (&["--frobnicate", "x"], "'--frobnicate' found; to pass"),
         ] {
             let message = run(words).expect_err("a mistake");
             assert!(message.contains(needle), "{words:?}: {message}");

@@ -201,7 +201,7 @@ impl Plan {
             programs,
             input: input_for(args.talk.stdin, size, threads.is_some())?,
             carried: inherit::carried(std::env::vars_os()),
-            tag_output: args.tag_output,
+            tag_output: args.talk.tag_output,
             timeout: args.timeout,
             stall_timeout: args.stall_timeout,
             check: args.check,

@@ -18,6 +18,7 @@ const SEPARATOR: &str = ":";
 
 /// A program, how many ranks run it, and what they find around them.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "For each program")]
 pub(crate) struct ProgramArgs {
     /// Number of ranks [default: the slots of all hosts; on this machine, the cores that may be used]
     #[arg(short = 'n', long = "ranks", alias = "np", value_name = "N",
@@ -33,7 +34,8 @@ pub(crate) struct ProgramArgs {
     pub(crate) wdir: Option<PathBuf>,
 
     /// The program and its arguments; only its arguments after --example or --bin. `:` begins another program
-    #[arg(value_name = "PROGRAM ARGS", trailing_var_arg = true)]
+    #[arg(value_name = "PROGRAM ARGS", trailing_var_arg = true,
+        help_heading = clap::builder::Resettable::Reset)]
     pub(crate) command: Vec<String>,
 
     #[command(flatten)]

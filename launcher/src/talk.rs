@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use phalanx::wire::control::InputFor;
 
+use crate::cli::Tag;
 use crate::nodes::Host;
 
 /// Where input and output go, and how much the launcher says.
@@ -14,6 +15,11 @@ pub(crate) struct TalkArgs {
     /// Which ranks get standard input: a rank, `all` of them the whole of it, or `none`
     #[arg(long, value_name = "RANK|all|none", value_parser = input_for, default_value = "0")]
     pub(crate) stdin: InputFor,
+
+    /// Begin each line of output with its rank, as in `[3] `, or with `--tag-output=host` as in `[3 node1] `
+    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true,
+        default_missing_value = "rank")]
+    pub(crate) tag_output: Option<Tag>,
 
     /// Write the output of each rank to files in DIR, such as rank-03.out and rank-03.err, and not here
     #[arg(long, value_name = "DIR")]

@@ -11,7 +11,7 @@ Looks whether jobs can run on hosts, and says what is wrong and how to mend it.
 On every host: can it be reached, and with the same phalanx; its system and C library, clock, cache and /tmp, cores \
 and quotas, limits of files, processes and locked memory, shared memory, copies between processes, addresses. Between \
 every pair of hosts, both ways: can a connection be made where ranks would make it. Hosts are the same as those of \
-`phalanx run`; without any it is this machine alone. Hosts are looked at at the same time, and every look has a \
+`phalanx run`; without any it is this machine alone. All hosts are looked at together, and every look has a \
 deadline. Nothing is left there but the copy of phalanx in the cache.";
 
 pub(crate) const AFTER: &str = "\
