@@ -95,6 +95,19 @@ static int check_ping_pong(const struct state *s, long index) {
     return s->rank < 2 && !is_pattern(s->output, s->bytes, 1 - s->rank, 0);
 }
 
+/* One buffer: what was received is sent back, so that the bytes are always new to the receiver's processor. */
+static void echo(struct state *s, long index) {
+    (void)index;
+    if (s->rank == 0) MPI_Send(s->output, s->bytes, MPI_CHAR, 1, TAG, MPI_COMM_WORLD);
+    if (s->rank < 2) MPI_Recv(s->output, s->bytes, MPI_CHAR, 1 - s->rank, TAG, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    if (s->rank == 1) MPI_Send(s->output, s->bytes, MPI_CHAR, 0, TAG, MPI_COMM_WORLD);
+}
+
+static int check_echo(const struct state *s, long index) {
+    (void)index;
+    return s->rank < 2 && !is_pattern(s->output, s->bytes, 0, 0);
+}
+
 /* A window of messages from each rank of the lower half to its partner in the upper half, and one short answer. */
 static void window(struct state *s, int pairs) {
     MPI_Request requests[WINDOW];
@@ -202,6 +215,7 @@ static double all_windows(int ranks) { return WINDOW * (double)(ranks / 2); }
 
 static const struct scenario SCENARIOS[] = {
     {"pingpong", ping_pong, check_ping_pong, one, one, both_ways},
+    {"echo", echo, check_echo, none, one, both_ways},
     {"bandwidth", bandwidth, check_bandwidth, one, per_slot, one_window},
     {"message-rate", message_rate, check_message_rate, one, per_slot, all_windows},
     {"barrier", barrier, check_nothing, none, none, single},
@@ -319,7 +333,7 @@ static void run(const char *item, struct state state, double budget) {
     for (long at = 0; at < (long)scenario->input_blocks(state.ranks) * state.bytes; at++)
         state.input[at] = pattern(state.rank, at);
     if (sums) fill_terms(&state);
-    if (scenario->operate == bcast)
+    if (scenario->operate == bcast || scenario->operate == echo)
         for (long at = 0; at < state.bytes; at++) state.output[at] = pattern(state.rank, at);
 
     long index = state.ranks - 1;

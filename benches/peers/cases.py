@@ -44,6 +44,7 @@ class Case:
 
 CASES = {
     "pingpong": Case((8, KIB, 8 * KIB, 64 * KIB, MIB, 4 * MIB), ranks=(2,)),
+    "echo": Case((8, 64 * KIB, MIB, 4 * MIB), ranks=(2,)),
     "bandwidth": Case((8, 8 * KIB, 64 * KIB, MIB, 4 * MIB), ranks=(2,)),
     "message-rate": Case((8,)),
     "barrier": Case(ranks=(2, 4, 8, 16, 64)),
@@ -113,8 +114,8 @@ class Rule:
 
 #: Those of 4 ranks and more are meant for ranks that outnumber the cores.
 BARS = (
-    Rule(Bar(1.1), ("pingpong",), sizes=(8,)),
-    Rule(Bar(1.0), ("pingpong", "bandwidth"), sizes=(64 * KIB, MIB, 4 * MIB)),
+    Rule(Bar(1.1), ("pingpong", "echo"), sizes=(8,)),
+    Rule(Bar(1.0), ("pingpong", "echo", "bandwidth"), sizes=(64 * KIB, MIB, 4 * MIB)),
     Rule(Bar(1.1), ("allreduce",), ranks=(2,)),
     Rule(Bar(0.7), ("barrier",), ranks=(4, 8, 16, 64)),
     Rule(Bar(0.7), ("allreduce",), sizes=(8,), ranks=(4, 8, 16, 64)),

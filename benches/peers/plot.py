@@ -13,7 +13,7 @@ from contenders import TITLES
 
 COLOURS = {"phalanx": "#c0392b", "openmpi": "#2c7fb8", "mpich": "#7fb82c", "impi": "#7d5ba6"}
 #: Cases drawn over the size of the message, for each number of ranks; the others over the ranks.
-OVER_SIZES = ("pingpong", "bandwidth", "allreduce", "bcast", "allgather", "alltoall")
+OVER_SIZES = ("pingpong", "echo", "bandwidth", "allreduce", "bcast", "allgather", "alltoall")
 OVER_RANKS = ("barrier", "allreduce 8 B", "iterate 100k", "iterate 400k", "startup", "memory")
 
 Points = dict[str, dict[float, float]]

@@ -80,7 +80,7 @@ fn keys(found: &Value) -> Vec<(String, u64, u64, String)> {
 
 #[test]
 fn operations_are_measured_and_shown() {
-    let words = "pingpong bandwidth message-rate barrier allreduce bcast reduce allgather alltoall \
+    let words = "pingpong echo bandwidth message-rate barrier allreduce bcast reduce allgather alltoall \
                  iterate -n 3 --transport unix --sizes 8,2K --launches 2 --steps 700";
     let (text, found) = bench(&words.split_whitespace().collect::<Vec<_>>());
     let keys = keys(&found);
@@ -90,6 +90,7 @@ fn operations_are_measured_and_shown() {
         expected.extend(lengths.iter().map(of));
     };
     expect("pingpong", 2, &[8, 2048]);
+    expect("echo", 2, &[8, 2048]);
     expect("bandwidth", 2, &[8, 2048]);
     expect("message-rate", 3, &[8]);
     expect("barrier", 3, &[0]);
@@ -100,7 +101,7 @@ fn operations_are_measured_and_shown() {
     assert_eq!(keys, expected);
     for row in found["rows"].as_array().expect("rows") {
         assert_eq!(row["launches"].as_array().map(Vec::len), Some(2), "{row}");
-        let point_to_point = ["pingpong", "bandwidth", "message-rate", "iterate"];
+        let point_to_point = ["pingpong", "echo", "bandwidth", "message-rate", "iterate"];
         let case = row["case"].as_str().expect("text");
         let work = if case == "iterate" { 700 } else { 0 };
         assert_eq!(row["work"], work, "{row}");

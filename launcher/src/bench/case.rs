@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Case {
-    /// Half the round trip of a message between 2 ranks
+    /// Half the round trip of a message between 2 ranks, each with buffers of its own that stay as they are
     Pingpong,
+    /// The same with one buffer: what was received is sent back, so that bytes are always new
+    Echo,
     /// Time per message when 64 are under way, between 2 ranks
     Bandwidth,
     /// The same with 8 bytes, by pairs of all ranks at once
@@ -69,6 +71,7 @@ impl Case {
         matches!(
             self,
             Self::Pingpong
+                | Self::Echo
                 | Self::Bandwidth
                 | Self::Allreduce
                 | Self::Bcast
@@ -81,7 +84,7 @@ impl Case {
 
     /// Whether it is between two ranks, however many are asked for.
     pub(crate) const fn is_for_two(self) -> bool {
-        matches!(self, Self::Pingpong | Self::Bandwidth)
+        matches!(self, Self::Pingpong | Self::Echo | Self::Bandwidth)
     }
 
     /// The length that is measured when this one is asked for; `None` when it would need more memory

@@ -156,7 +156,7 @@ fn summarise(row: &mut Row) {
     row.p99 = median(&tails).unwrap_or_default();
     let moves_bytes = matches!(
         row.case,
-        Case::Pingpong | Case::Bandwidth | Case::MessageRate
+        Case::Pingpong | Case::Echo | Case::Bandwidth | Case::MessageRate
     );
     if moves_bytes && row.median > 0.0 {
         row.bandwidth_mb_s = Some(row.bytes as f64 / row.median);

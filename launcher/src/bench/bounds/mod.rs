@@ -59,7 +59,7 @@ impl Bounds {
                 };
                 self.crowded(point.bytes * others, ranks, cores)
             }
-            Case::Pingpong => self.hops(1, point.bytes, transport),
+            Case::Pingpong | Case::Echo => self.hops(1, point.bytes, transport),
             Case::Bcast | Case::Reduce => self.hops(1, point.bytes, transport),
             Case::Barrier => self.hops(rounds(ranks), 0, transport),
             Case::Allreduce => self.hops(rounds(ranks), point.bytes, transport),

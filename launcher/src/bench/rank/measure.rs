@@ -177,6 +177,8 @@ mod tests {
         for (case, ranks, bytes) in [
             (Case::Pingpong, 2, 1),
             (Case::Pingpong, 2, 70_000),
+            (Case::Echo, 2, 1),
+            (Case::Echo, 2, 70_000),
             (Case::Bandwidth, 2, 100),
             (Case::MessageRate, 5, 8),
             (Case::Barrier, 3, 0),

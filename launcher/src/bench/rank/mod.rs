@@ -146,6 +146,7 @@ fn work(world: &Communicator, point: &Point) -> Option<Box<dyn Work>> {
     Some(match point.case {
         Case::Guidelines => Box::new(recipes::Cook::new(point.recipe?, bytes, size)),
         Case::Pingpong => Box::new(point::Pingpong::new(bytes)),
+        Case::Echo => Box::new(point::Echo::new(bytes)),
         Case::Bandwidth => Box::new(point::Window::pair(bytes)),
         Case::MessageRate => Box::new(point::Window::pairs(bytes, size)),
         Case::Iterate => Box::new(point::Iterate::new(point.work)),

@@ -10,7 +10,7 @@ use crate::bench::case::{HALO_BYTES, WINDOW};
 const TO: u8 = 1;
 const BACK: u8 = 2;
 
-/// A message to rank 1 and back.
+/// A message to rank 1, and another one back. What is sent is not written in between, but for its first byte.
 pub(super) struct Pingpong {
     out: Vec<u8>,
     back: Vec<u8>,
@@ -28,21 +28,21 @@ impl Pingpong {
 }
 
 impl Work for Pingpong {
-    fn prepare(&mut self, _: &Communicator, salt: usize, _: usize) {
+    fn prepare(&mut self, world: &Communicator, salt: usize, _: usize) {
         self.salt = salt;
-        pattern::fill(&mut self.out, 0, salt);
+        pattern::fill(&mut self.out, world.rank(), salt);
     }
 
     fn operate(&mut self, world: &Communicator, index: usize) -> phalanx::Result<bool> {
+        pattern::stamp(&mut self.out, index);
         match world.rank() {
             0 => {
-                pattern::stamp(&mut self.out, index);
                 world.send(&self.out, 1, TO)?;
                 world.recv_into(&mut self.back, 1, BACK)?;
             }
             1 => {
                 world.recv_into(&mut self.back, 0, TO)?;
-                world.send(&self.back, 0, BACK)?;
+                world.send(&self.out, 0, BACK)?;
             }
             _ => return Ok(true),
         }
@@ -53,7 +53,57 @@ impl Work for Pingpong {
         if world.rank() > 1 {
             return Ok(());
         }
-        pattern::check("pingpong", &self.back, 0, self.salt, last)
+        let other = 1 - world.rank();
+        pattern::check("pingpong", &self.back, other, self.salt, last)
+    }
+
+    fn parts(&self) -> usize {
+        2
+    }
+}
+
+/// A message to rank 1 and back, from and to the same memory: no rank sends what it has not just received.
+pub(super) struct Echo {
+    ball: Vec<u8>,
+    salt: usize,
+}
+
+impl Echo {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self {
+            ball: vec![0; bytes],
+            salt: 0,
+        }
+    }
+}
+
+impl Work for Echo {
+    fn prepare(&mut self, _: &Communicator, salt: usize, _: usize) {
+        self.salt = salt;
+        pattern::fill(&mut self.ball, 0, salt);
+    }
+
+    fn operate(&mut self, world: &Communicator, index: usize) -> phalanx::Result<bool> {
+        match world.rank() {
+            0 => {
+                pattern::stamp(&mut self.ball, index);
+                world.send(&self.ball, 1, TO)?;
+                world.recv_into(&mut self.ball, 1, BACK)?;
+            }
+            1 => {
+                world.recv_into(&mut self.ball, 0, TO)?;
+                world.send(&self.ball, 0, BACK)?;
+            }
+            _ => return Ok(true),
+        }
+        Ok(pattern::is_stamped(&self.ball, index))
+    }
+
+    fn check(&mut self, world: &Communicator, last: usize) -> Result<(), Trouble> {
+        if world.rank() > 1 {
+            return Ok(());
+        }
+        pattern::check("echo", &self.ball, 0, self.salt, last)
     }
 
     fn parts(&self) -> usize {
