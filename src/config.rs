@@ -14,7 +14,8 @@ pub struct Config {
     pub yields: Option<u32>,
     /// `PHALANX_SINGLE_COPY`: whether long messages between processes of one host are copied straight from
     /// the sender's memory; 0 or 1. Where the kernel does not allow it, they are copied twice, as with 0.
-    /// Default: with more than 16 ranks on the host, whose rings are too small to be faster.
+    /// Default: while the sender does not wait for them to be received, and with more than 16 ranks on the
+    /// host, whose rings are too small for streaming to be faster.
     pub single_copy: Option<bool>,
     /// `PHALANX_TIMEOUT`: limit for every blocking operation of the world communicator and of those
     /// derived from it; seconds, may be fractional. Default: none.

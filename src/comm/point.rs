@@ -150,6 +150,7 @@ impl Communicator {
         let (source, send_tag, recv_tag) = (source.into(), send_tag.into(), recv_tag.into());
         let call = Call::new("sendrecv_into", Location::caller());
         self.scope(|scope| {
+            self.inner.runtime.will_wait(size_of_val(elements));
             let receive = scope.begin_recv(call, buffer, source, recv_tag)?;
             let send = scope.begin_send(call, elements, dest, send_tag)?;
             send.wait()?;

@@ -21,10 +21,10 @@
 //! left in a file system. It holds a ring for each ordered pair; rings that nobody uses cost nothing. At most
 //! [`LOCAL_RANKS_MAX`](crate::limits::LOCAL_RANKS_MAX) ranks share memory. With up to 16
 //! ranks rings are larger than a core's caches, and long messages stream through them, both ranks copying at once:
-//! three times faster than one copy by the kernel (measured). With more ranks a message above 64 KiB is copied once, by
-//! its receiver, out of the sender's memory (`process_vm_readv`), if the kernel allows that. `PHALANX_SINGLE_COPY=0` or `1`
-//! decides otherwise. A message above 64 KiB that streams moves only while its sender is in a call of
-//! the library: when it computes after `isend`, its receiver waits, which it does not with `PHALANX_SINGLE_COPY=1`.
+//! up to twice as fast as one copy by the kernel when the bytes were written just before (`phalanx bench pingpong echo`). A
+//! message above 64 KiB whose sender does something else (it computes after `isend`) is copied once, by its receiver, out of the
+//! sender's memory (`process_vm_readv`), if the kernel allows that: nobody has to wait for the sender. With more ranks
+//! all long messages are. `PHALANX_SINGLE_COPY=0` or `1` decides otherwise.
 //!
 //! Barrier, bcast, reduce, allreduce and allgather of the world do not send messages here: ranks put in their parts
 //! and whoever runs combines them, in the order of the ranks (`phalanx algorithms` calls that `shared_memory`). Other

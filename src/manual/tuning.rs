@@ -45,7 +45,7 @@
 //! |-----------------------|---------|------------------------|---------------------------------------------------|
 //! | `PHALANX_SPIN_MICROS` | µs      | 100, or 0 (see above)  | how long a waiting rank polls                     |
 //! | `PHALANX_YIELDS`      | times   | 2, or 100 (see above)  | how often it offers its core before it sleeps     |
-//! | `PHALANX_SINGLE_COPY` | 0 or 1  | 1 above 16 ranks       | one copy of long messages through shared memory   |
+//! | `PHALANX_SINGLE_COPY` | 0 or 1  | as it suits; 1 above 16 ranks | one copy of long messages through shared memory |
 //! | `PHALANX_TIMEOUT`     | seconds | none                   | limit for every blocking call                     |
 //! | `PHALANX_ALGORITHMS`  | list    | none                   | algorithms of collectives                         |
 //! | `PHALANX_THREADS`     | ranks   | 1                      | ranks as threads when there is no launcher        |

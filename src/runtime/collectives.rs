@@ -36,6 +36,7 @@ impl Runtime {
             let output = output.map(|bytes| unsafe { buffers.lend_mut(bytes) });
             guard.buffers.extend(input.into_iter().chain(output));
             setting.buffers = [input, output, Some(buffers.own(scratch))];
+            core.fabric.attend(true); // As soon as it has begun this rank waits for its end.
             Ok(core.begin_collective(schedule, setting))
         })?;
         guard.collective = Some(key);

@@ -40,7 +40,7 @@ pub(crate) use vigil::Errand;
 use crate::base::ids::{Context, Peer};
 use crate::engine::{BufferId, Mode, Pattern};
 use crate::error::{Error, ErrorKind};
-use crate::limits::FINALIZE_LOOKS_MAX;
+use crate::limits::{EAGER_SHARED_BYTES_MAX, FINALIZE_LOOKS_MAX};
 use crate::wire::control::{FailureClass, FromRank, NodeMap};
 use progress::Core;
 use vigil::{Subject, Vigil};
@@ -180,6 +180,13 @@ impl Runtime {
         if let Err(error) = started {
             tracing::warn!(%error, "cannot start a thread for awaited operations");
             self.driver.store(false, Ordering::Release);
+        }
+    }
+
+    /// A call that waits is about to begin operations of this length.
+    pub(crate) fn will_wait(&self, length: usize) {
+        if length > EAGER_SHARED_BYTES_MAX {
+            self.station.lock().will_wait(length);
         }
     }
 

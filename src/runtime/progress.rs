@@ -13,7 +13,7 @@ use super::state::{
 use super::vigil::Waits;
 use crate::base::ids::{Context, Peer};
 use crate::engine::{Action, BufferId, Envelope, Failure, Owner, Pattern, RecvId, SendId};
-use crate::limits::{VERDICT_MILLIS_MAX, WATCH_AFTER_MILLIS};
+use crate::limits::{EAGER_SHARED_BYTES_MAX, VERDICT_MILLIS_MAX, WATCH_AFTER_MILLIS};
 use crate::transport::{Fabric, Lost, Payload};
 use crate::wire::control::{Cause, Departure, Race, ToRank};
 use crate::wire::header::{Flags, Header, Kind};
@@ -30,6 +30,8 @@ pub(crate) struct Core {
     suspects: Vec<(Peer, Instant, String)>,
     /// A thread sleeps in the waiter.
     pub(crate) polling: bool,
+    /// Threads that wait for something.
+    pub(crate) waiting: usize,
     /// Threads that sleep until another one has made progress.
     pub(crate) sleepers: usize,
     /// `State::completions` when sleepers were last told.
@@ -65,6 +67,7 @@ impl Core {
             control,
             suspects: Vec::new(),
             polling: false,
+            waiting: 0,
             sleepers: 0,
             told: 0,
             finalized: false,
@@ -123,6 +126,23 @@ impl Core {
     /// Before this rank sleeps. `false` when there is something to do after all: take another turn.
     pub(crate) fn rest(&mut self) -> bool {
         self.fabric.rest() && self.rest_from_meetings()
+    }
+
+    /// A thread is about to wait, or waits no longer: others see whether this rank attends to them.
+    pub(crate) fn count_waiting(&mut self, waits: bool) {
+        self.waiting = if waits {
+            self.waiting + 1
+        } else {
+            self.waiting.saturating_sub(1)
+        };
+        self.fabric.attend(self.waiting > 0);
+    }
+
+    /// The wait for a message of this length is about to begin: the receiver may look before it has.
+    pub(crate) fn will_wait(&mut self, length: usize) {
+        if length > EAGER_SHARED_BYTES_MAX {
+            self.fabric.attend(true);
+        }
     }
 
     /// The next moment at which something has to be done even if nothing arrives.

@@ -29,6 +29,7 @@ impl Runtime {
             // SAFETY: `guard` takes the entry out before this function returns or unwinds.
             let buffer = unsafe { core.state.buffers.lend(bytes) };
             guard.buffers.push(buffer);
+            core.will_wait(bytes.len());
             core.begin_send(args, bytes.len() as u64, buffer)
         })?;
         let Some(key) = begun else { return Ok(()) };

@@ -173,6 +173,11 @@ impl Core {
 
     /// The wait is over.
     pub(crate) fn end_vigil(&mut self, vigil: &mut Vigil) {
+        if vigil.begun.take().is_some() {
+            self.count_waiting(false);
+        } else {
+            self.fabric.attend(self.waiting > 0); // It was over before it began.
+        }
         if let Some(key) = vigil.entered.take() {
             self.waits.list.remove(key);
             self.record_blocked(false);

@@ -131,6 +131,7 @@ impl Station {
             let now = clock.filter(|_| still).unwrap_or_else(Instant::now);
             clock = Some(now);
             if vigil.begin(now) {
+                core.count_waiting(true);
                 core.record(&vigil, now);
             }
             if vigil.deadline.is_some_and(|deadline| now >= deadline) {

@@ -404,8 +404,17 @@ impl Fabric {
         self.memory().is_some_and(Shared::pulls)
     }
 
+    /// Tells the others of this host whether this rank waits for something, and so serves them.
+    pub fn attend(&mut self, attends: bool) {
+        match &mut self.links {
+            Links::Shared(shared) => shared.attend(attends),
+            Links::Mixed(mixed) => mixed.shared.attend(attends),
+            Links::Threads(_) | Links::Sockets(_) => {}
+        }
+    }
+
     /// Copies bytes that a peer has announced, from their address in its memory. `false` when that
-    /// cannot be done, or it takes the announcement back: then they have to be sent.
+    /// cannot be done, or it takes the announcement back, or streaming suits better: then they have to be sent.
     pub fn pull(&mut self, from: Peer, address: u64, into: &mut [u8]) -> bool {
         match &mut self.links {
             Links::Shared(shared) => shared.pull(from, address, into),

@@ -65,7 +65,7 @@ pub use faulty::Faults;
 pub(crate) use shm::Head;
 pub(crate) use shm::boards::{ROUNDS, boards_take};
 pub(crate) use shm::cells::{Area, CELLS, PastCall, SLOT_BYTES};
-pub use shm::{Segment, SharedConfig};
+pub use shm::{LongMessages, Segment, SharedConfig};
 #[cfg(fuzzing)]
 pub use stream::fuzzing;
 pub use stream::{Route, SocketsConfig};

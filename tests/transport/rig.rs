@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use phalanx::base::ids::{Epoch, JobId, Peer};
 use phalanx::transport::{
-    Accept, Fabric, Faults, LentId, Lost, Payload, Route, Segment, SharedConfig, Sink,
-    SocketsConfig, Waiter,
+    Accept, Fabric, Faults, LentId, LongMessages, Lost, Payload, Route, Segment, SharedConfig,
+    Sink, SocketsConfig, Waiter,
 };
 use phalanx::wire::control::Secret;
 use phalanx::wire::header::{Header, Kind};
@@ -159,7 +159,7 @@ impl Job {
                 rank: Peer(rank),
                 size: self.size,
                 here: here.map(Peer).collect(),
-                single_copy: true,
+                long: LongMessages::Pulled,
             };
             let started = match self.link {
                 Link::Mixed => Fabric::mixed(shared, self.config(rank)),

@@ -31,7 +31,9 @@ use crate::config::Config;
 use crate::engine::{Engine, EngineConfig, Route};
 use crate::limits;
 use crate::sys::descriptor::{inherit_any, inherit_socket};
-use crate::transport::{Fabric, Segment, SharedConfig, SocketsConfig, Waiter, interfaces, usable};
+use crate::transport::{
+    Fabric, LongMessages, Segment, SharedConfig, SocketsConfig, Waiter, interfaces, usable,
+};
 use crate::wire::control::{
     CONTROL_FD_VARIABLE, Decoder, FromRank, NodeMap, PROTOCOL, ToRank, TransportChoice, Welcome,
 };
@@ -269,7 +271,11 @@ fn memory_fabric(
     let failed = |error: String| format!("cannot use the memory that the ranks share: {error}");
     let descriptor = inherit_any(number).map_err(|error| failed(error.to_string()))?;
     let segment = Segment::attach(descriptor).map_err(|error| failed(error.to_string()))?;
-    let single_copy = config.single_copy.unwrap_or_else(|| !segment.streams());
+    let long = match config.single_copy {
+        Some(false) => LongMessages::Streamed,
+        None if segment.streams() => LongMessages::AsItSuits,
+        Some(true) | None => LongMessages::Pulled,
+    };
     let node_of = &welcome.nodes.node_of;
     let mine = node_of[welcome.rank as usize];
     let ranks = (0..).map(Peer).zip(node_of);
@@ -282,7 +288,7 @@ fn memory_fabric(
         rank: Peer(welcome.rank),
         size: welcome.size,
         here: here.collect(),
-        single_copy,
+        long,
     };
     if node_of.iter().all(|node| *node == mine) {
         return Fabric::shared(shared).map_err(|error| failed(error.to_string()));

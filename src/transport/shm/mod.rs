@@ -15,8 +15,9 @@
 //!   tries all interleavings).
 //! * A rank that has sockets too sleeps in its poll: it says so in its parking word, and is then woken by a
 //!   datagram ([`calls`]) instead of the futex.
-//! * Long messages are not written to a ring at all: the receiver copies them out of the sender's memory,
-//!   where the kernel lets it. That is tried once for each pair, with a token whose value is known.
+//! * A long message need not be written to a ring at all: the receiver copies it out of the sender's memory,
+//!   where the kernel lets it, if the sender is not there to stream it. That is tried once for each pair, with a
+//!   token whose value is known.
 //!
 //! # When a process dies
 //!
@@ -30,6 +31,7 @@ mod calls;
 pub(super) mod cells;
 mod direct;
 mod link;
+mod long;
 mod segment;
 
 use std::sync::Arc;
@@ -41,11 +43,12 @@ use super::{Lost, Payload, Sink, traced};
 use crate::base::ids::{Epoch, Peer};
 use crate::base::ring::Corrupt;
 use crate::limits::{SHM_MISSES_MAX, STEP_ASIDE_MICROS_MIN};
-use crate::sys::peer_memory::{allow_reading_by, read_process};
+use crate::sys::peer_memory::allow_reading_by;
 use crate::sys::processor;
 use crate::wire::header::{Header, Kind};
 pub(crate) use link::Head;
 use link::Link;
+pub use long::LongMessages;
 pub use segment::Segment;
 use segment::{State, Token};
 
@@ -62,8 +65,8 @@ pub struct SharedConfig {
     pub size: u32,
     /// The ranks of this host, in the order of their places in the memory.
     pub here: Vec<Peer>,
-    /// Whether to read long messages from the sender's memory, if that can be done.
-    pub single_copy: bool,
+    /// How long messages travel, if they can be read from the sender's memory.
+    pub long: LongMessages,
 }
 
 const ELSEWHERE: u32 = u32::MAX;
@@ -81,7 +84,9 @@ pub(super) struct Shared {
     links: Vec<Option<Box<Link>>>,
     /// Links that every turn looks at: their bits of the doorbell are set.
     active: Vec<usize>,
-    single_copy: bool,
+    long: LongMessages,
+    /// The others were told that this rank waits.
+    attends: bool,
     /// When this rank last left its processor to another one.
     stepped: Option<Instant>,
     leaving: bool,
@@ -133,7 +138,8 @@ impl Shared {
             here,
             local_of,
             active: Vec::new(),
-            single_copy: config.single_copy,
+            long: config.long,
+            attends: false,
             stepped: None,
             leaving: false,
             segment,
@@ -396,25 +402,6 @@ impl Shared {
         sink.lost(peer, why);
     }
 
-    pub(super) const fn pulls(&self) -> bool {
-        self.single_copy
-    }
-
-    /// Copies the bytes at an address of a peer's memory that it has announced. `false` when that
-    /// cannot be done, or the peer takes the announcement back.
-    pub(super) fn pull(&mut self, from: Peer, address: u64, into: &mut [u8]) -> bool {
-        if !self.single_copy {
-            return false;
-        }
-        let (local, segment) = (self.local(from), Arc::clone(&self.segment));
-        let token = segment.token(local);
-        let link = self.link(local);
-        let readable = *link.readable.get_or_insert_with(|| can_read(token));
-        readable
-            && read_process(token.pid, address, into).is_ok()
-            && !link.takes_back(segment.memory())
-    }
-
     /// This rank has waited for long: has a process ended without anybody knowing?
     pub(super) fn look_for_dead(&self) {
         self.segment.look_for_dead();
@@ -482,14 +469,4 @@ impl Drop for Shared {
             self.segment.bury(self.me);
         }
     }
-}
-
-fn can_read(token: Token) -> bool {
-    let mut bytes = [0; 8];
-    let read = read_process(token.pid, token.address, &mut bytes);
-    let can = read.is_ok() && u64::from_ne_bytes(bytes) == token.value;
-    if !can {
-        tracing::debug!(pid = token.pid, ?read, "long messages are copied twice");
-    }
-    can
 }

@@ -26,7 +26,7 @@ use crate::limits::{LOCAL_RANKS_MAX, NODE_AREAS};
 use crate::sys::shared_memory::{SharedMemory, sleep_on, wake};
 
 const MAGIC: u32 = 0x5048_4c58;
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const PAGE_BYTES: usize = 4096;
 
 const AT_MAGIC: usize = 0;
@@ -50,6 +50,8 @@ const HOLDS: usize = LINE_BYTES + 4;
 const PID: usize = LINE_BYTES;
 const TOKEN: usize = LINE_BYTES + 8;
 const TOKEN_ADDRESS: usize = LINE_BYTES + 16;
+/// It waits for something, and serves others meanwhile.
+const ATTENDS: usize = LINE_BYTES + 24;
 const BELL: usize = 2 * LINE_BYTES;
 
 /// What has become of a rank.
@@ -297,6 +299,16 @@ impl Segment {
         } else {
             self.memory.clear_bits(at, bit);
         }
+    }
+
+    pub(super) fn set_attends(&self, rank: usize, attends: bool) {
+        let word = self.berth(rank) + ATTENDS;
+        self.memory.store(word, u32::from(attends), Relaxed);
+    }
+
+    /// Whether a rank is waiting for something: then it answers at once. It may stop at any moment.
+    pub(super) fn attends(&self, rank: usize) -> bool {
+        self.memory.load(self.berth(rank) + ATTENDS, Relaxed) != 0
     }
 
     pub(super) fn state(&self, rank: usize) -> State {
