@@ -3,5 +3,6 @@
 mod conformance;
 mod endings;
 mod rig;
+mod storms;
 mod strangers;
 mod waiting;

@@ -2,7 +2,8 @@
 //!
 //! Who has not proved yet that it knows the secret costs one connection for at most
 //! [`HANDSHAKE_MILLIS_MAX`] and [`HANDSHAKE_BYTES_MAX`] bytes; there are at most [`HANDSHAKES_MAX`] such,
-//! and a new one drives the oldest out.
+//! and a new one drives the oldest out. Only a few are let in before those who are there are heard, so that a
+//! flood drives nobody out who has something to say; and nobody at all who has proved that it knows the secret.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,7 +19,9 @@ use super::guest::{Joined, read_rank, tell_rank};
 use super::line::{Forwarded, Forwarding, Line};
 use super::secret::Door;
 use crate::base::ids::JobId;
-use crate::limits::{HANDSHAKE_BYTES_MAX, HANDSHAKE_MILLIS_MAX, HANDSHAKES_MAX};
+use crate::limits::{
+    ACCEPT_PAUSE_MILLIS, HANDSHAKE_BYTES_MAX, HANDSHAKE_MILLIS_MAX, HANDSHAKES_MAX, TURN_PEERS_MAX,
+};
 use crate::wire::control::{
     Arrival, Decoder, FromMeeting, FromRank, Secret, ToMeeting, ToRank, Welcome,
 };
@@ -69,6 +72,7 @@ impl Host {
             coordinator,
             door: setup.door,
             listener: Some(TcpListener::from_std(listener)),
+            knock_at: None,
             rank: Some(UnixStream::from_std(theirs)),
             spoken: Decoder::default(),
             taken: 0,
@@ -114,6 +118,8 @@ struct Hub {
     coordinator: Coordinator,
     door: Door,
     listener: Option<TcpListener>,
+    /// When somebody may wait at the door of whom no event will tell.
+    knock_at: Option<Instant>,
     rank: Option<UnixStream>,
     spoken: Decoder,
     taken: u64,
@@ -124,6 +130,16 @@ struct Hub {
     refusal: Option<String>,
     guests: BTreeMap<usize, Guest>,
     next: usize,
+}
+
+/// Whether an error of `accept` belongs to one connection, which was given up before it was accepted.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
 }
 
 impl Hub {
@@ -173,7 +189,12 @@ impl Hub {
         let strangers = self.guests.values().filter(|guest| guest.rank.is_none());
         let limit = Duration::from_millis(HANDSHAKE_MILLIS_MAX);
         let strangers = strangers.map(|guest| limit.saturating_sub(guest.since.elapsed()));
-        let next = strangers.chain(coordinator).min();
+        let knock = self.knock_at.filter(|_| self.listener.is_some());
+        let knock = knock.map(|at| at.saturating_duration_since(Instant::now()));
+        if knock == Some(Duration::ZERO) {
+            return knock;
+        }
+        let next = strangers.chain(coordinator).chain(knock).min();
         next.map(|wait| wait + Duration::from_millis(1))
     }
 
@@ -181,26 +202,49 @@ impl Hub {
         if self.coordinator.is_complete() {
             self.listener = None;
         }
-        while let Some(listener) = &self.listener {
-            let Ok((stream, from)) = listener.accept() else {
-                break;
+        let now = Instant::now();
+        if self.knock_at.is_none_or(|at| at <= now) {
+            self.knock_at = self.let_in(poll);
+        }
+        let limit = Duration::from_millis(HANDSHAKE_MILLIS_MAX);
+        self.guests
+            .retain(|_, guest| guest.rank.is_some() || guest.since.elapsed() < limit);
+    }
+
+    /// Lets a few in; gives when to look again without an event.
+    fn let_in(&mut self, poll: &Poll) -> Option<Instant> {
+        for _ in 0..TURN_PEERS_MAX {
+            let (stream, from) = match self.listener.as_ref()?.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(error) if is_of_one_connection(&error) => continue,
+                Err(_) => {
+                    // Descriptors have run out, most likely: some of them are strangers'.
+                    self.make_room(HANDSHAKES_MAX / 2);
+                    return Some(Instant::now() + Duration::from_millis(ACCEPT_PAUSE_MILLIS));
+                }
             };
             if !self.door.admits(from.ip()) {
                 continue;
             }
             if let Some(guest) = self.admit(stream, poll) {
-                let strangers = self.guests.iter().filter(|(_, guest)| guest.rank.is_none());
-                let tokens: Vec<usize> = strangers.map(|(token, _)| *token).collect();
-                if tokens.len() >= HANDSHAKES_MAX {
-                    self.guests.remove(&tokens[0]);
-                }
+                self.make_room(HANDSHAKES_MAX - 1);
                 self.guests.insert(self.next, guest);
                 self.next += 1;
             }
         }
-        let limit = Duration::from_millis(HANDSHAKE_MILLIS_MAX);
-        self.guests
-            .retain(|_, guest| guest.rank.is_some() || guest.since.elapsed() < limit);
+        Some(Instant::now())
+    }
+
+    /// Drives out the oldest of those who have proved nothing, until so many are left.
+    fn make_room(&mut self, left: usize) {
+        let unknown = self.guests.iter();
+        let unknown = unknown.filter(|(_, guest)| !guest.line.session.is_open());
+        let tokens: Vec<usize> = unknown.map(|(token, _)| *token).collect();
+        let surplus = tokens.len().saturating_sub(left);
+        for token in &tokens[..surplus] {
+            self.guests.remove(token);
+        }
     }
 
     fn admit(&self, stream: mio::net::TcpStream, poll: &Poll) -> Option<Guest> {

@@ -2,8 +2,10 @@
 //!
 //! The ranks are processes of this test program, which is told what to play by a variable.
 
+mod strangers;
+
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -255,68 +257,6 @@ fn a_second_claim_and_another_size_are_turned_away_and_the_job_goes_on() {
     ones.extend([zero, start(2, 3)]);
     for ended in ones.into_iter().map(finish) {
         assert_eq!(ended.code, Some(0), "{}", ended.errors);
-    }
-}
-
-#[test]
-fn strangers_at_the_door_disturb_nobody() {
-    let address = free_address();
-    let zero = rank("sum", &address, 0, 2).spawn().expect("spawned");
-    let first = loop {
-        match TcpStream::connect(&address) {
-            Ok(stream) => break stream,
-            Err(_) => std::thread::sleep(Duration::from_millis(5)),
-        }
-    };
-    let mut strangers = vec![first];
-    for number in 0..200 {
-        let mut stranger = TcpStream::connect(&address).expect("connected");
-        if number % 2 == 0 {
-            let garbage: Vec<u8> = (0..5000_u32)
-                .map(|byte| (byte * 7 + number) as u8)
-                .collect();
-            let _ = stranger.write_all(&garbage);
-        }
-        strangers.push(stranger);
-    }
-    let one = rank("sum", &address, 1, 2).spawn().expect("spawned");
-    for ended in [zero, one].map(finish) {
-        assert_eq!((ended.code, ended.errors.as_str()), (Some(0), ""));
-    }
-}
-
-#[test]
-fn a_rank_with_another_secret_does_not_come_in() {
-    let directory = std::env::temp_dir();
-    let file = |number: u32| {
-        let name = format!("phalanx-rendezvous-{}-{number}", std::process::id());
-        let path = directory.join(name);
-        std::fs::write(&path, [number as u8; 32]).expect("written");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(&path, mode).expect("chmod");
-        path
-    };
-    let files = [file(0), file(1)];
-    let address = free_address();
-    let ranks = [0, 1].map(|number: u32| {
-        let mut rank = rank("sum", &address, number, 2);
-        rank.env("PHALANX_SECRET_FILE", &files[number as usize]);
-        rank.env("PHALANX_RENDEZVOUS_TIMEOUT", "2");
-        rank.spawn().expect("spawned")
-    });
-    let ended = ranks.map(finish);
-    assert!(
-        ended[0].errors.contains("rank 1 of 2 has not arrived"),
-        "{}",
-        ended[0].errors
-    );
-    assert!(
-        ended[1].errors.contains("another secret"),
-        "{}",
-        ended[1].errors
-    );
-    for file in files {
-        std::fs::remove_file(file).expect("removed");
     }
 }
 
