@@ -142,6 +142,7 @@ fn ends(route: Option<Route>, sleeps: bool) -> [End; 2] {
                         route: Box::new(move |_| route),
                         listen: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
                         ports: None,
+                        encrypt: false,
                         start_limit: None,
                         faults: None,
                     })

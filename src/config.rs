@@ -32,6 +32,8 @@ pub struct Config {
     /// `PHALANX_PORTS`: TCP ports that a rank may listen at, `LOW-HIGH`. Each rank takes one for each of
     /// its addresses. Default: whichever the operating system chooses.
     pub ports: Option<(u16, u16)>,
+    /// `PHALANX_ENCRYPT`: whether what goes through TCP is encrypted; 0 or 1, the same for all ranks. Default: 0.
+    pub encrypt: bool,
     /// `PHALANX_CHECK`: strict mode; 0 or 1. Every send waits for its receiver, so that a program which
     /// only works because messages are buffered is found out, and receives from any source that could
     /// have taken messages of several ranks are named. Default: 0.
@@ -63,6 +65,12 @@ impl Config {
                 .map(Some)
                 .map_err(|_| format!("{name}={text} is not a whole number"))
         };
+        let switch = |name: &str| match number(name)? {
+            None => Ok(None),
+            Some(0) => Ok(Some(false)),
+            Some(1) => Ok(Some(true)),
+            Some(other) => Err(format!("{name}={other} is neither 0 nor 1")),
+        };
         let timeout =
             match lookup("PHALANX_TIMEOUT") {
                 None => None,
@@ -81,19 +89,9 @@ impl Config {
         Ok(Self {
             spin: number("PHALANX_SPIN_MICROS")?.map(Duration::from_micros),
             yields: number("PHALANX_YIELDS")?.map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
-            single_copy: match number("PHALANX_SINGLE_COPY")? {
-                None => None,
-                Some(1) => Some(true),
-                Some(0) => Some(false),
-                Some(other) => {
-                    return Err(format!("PHALANX_SINGLE_COPY={other} is neither 0 nor 1"));
-                }
-            },
-            check: match number("PHALANX_CHECK")? {
-                None | Some(0) => false,
-                Some(1) => true,
-                Some(other) => return Err(format!("PHALANX_CHECK={other} is neither 0 nor 1")),
-            },
+            single_copy: switch("PHALANX_SINGLE_COPY")?,
+            check: switch("PHALANX_CHECK")?.unwrap_or(false),
+            encrypt: switch("PHALANX_ENCRYPT")?.unwrap_or(false),
             timeout,
             algorithms: lookup("PHALANX_ALGORITHMS").unwrap_or_default(),
             threads,
@@ -145,6 +143,7 @@ mod tests {
             ("PHALANX_THREADS", "0"),
             ("PHALANX_YIELDS", "many"),
             ("PHALANX_CHECK", "yes"),
+            ("PHALANX_ENCRYPT", "2"),
             ("PHALANX_PORTS", "9-8"),
             ("PHALANX_PORTS", "0-8"),
         ] {

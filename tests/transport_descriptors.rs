@@ -41,6 +41,7 @@ fn start(rank: u32) -> Fabric {
         route: Box::new(|_| Route::Tcp),
         listen: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         ports: None,
+        encrypt: false,
         start_limit: None,
         faults: None,
     };

@@ -129,6 +129,10 @@ pub(crate) struct RunArgs {
     #[arg(help_heading = JOB, long, value_name = "LOW-HIGH", value_parser = phalanx::config::ports)]
     pub(crate) ports: Option<(u16, u16)>,
 
+    /// Encrypt what ranks of different hosts send each other
+    #[arg(help_heading = JOB, long)]
+    pub(crate) encrypt: bool,
+
     /// End the job after so many seconds, with exit code 75
     #[arg(help_heading = JOB, long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) timeout: Option<std::time::Duration>,

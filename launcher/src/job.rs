@@ -160,6 +160,7 @@ impl Plan {
         let options = options_as_variables([
             ("PHALANX_INTERFACE", args.interface.clone()),
             ("PHALANX_PORTS", ports),
+            ("PHALANX_ENCRYPT", args.encrypt.then(|| "1".to_owned())),
             ("PHALANX_CHECK", args.check.then(|| "1".to_owned())),
         ]);
         let used_here = found.hosts.iter().any(|host| host.here);
@@ -268,7 +269,7 @@ impl From<Transport> for TransportChoice {
 }
 
 /// Options that travel as variables, behind those that were typed as such.
-fn options_as_variables(options: [(&str, Option<String>); 3]) -> Vec<(String, String)> {
+fn options_as_variables(options: [(&str, Option<String>); 4]) -> Vec<(String, String)> {
     let set = options.into_iter();
     let set = set.filter_map(|(name, value)| Some((name.to_owned(), value?)));
     set.collect()

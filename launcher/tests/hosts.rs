@@ -101,8 +101,9 @@ fn blocked(world: &Communicator) -> Result<()> {
     Ok(())
 }
 
-fn bits(hosts: &str) -> Vec<String> {
-    let outcome = run_part("everything", RANKS, &["--pretend-hosts", hosts], LIMIT);
+fn bits(hosts: &str, words: &[&str]) -> Vec<String> {
+    let words = [&["--pretend-hosts", hosts], words].concat();
+    let outcome = run_part("everything", RANKS, &words, LIMIT);
     assert_eq!(outcome.code, Some(0), "{hosts} hosts: {}", outcome.stderr);
     let lines = outcome.sorted_lines().into_iter();
     let words = lines.filter_map(|line| line.split_once("bits ").map(|(_, bits)| bits.to_owned()));
@@ -111,12 +112,13 @@ fn bits(hosts: &str) -> Vec<String> {
 
 #[test]
 fn sums_have_the_same_bits_wherever_ranks_run() {
-    let one = bits("1");
+    let one = bits("1", &[]);
     assert_eq!(one.len(), RANKS);
     assert!(one.iter().all(|other| *other == one[0]));
     for hosts in ["2", "3", "6"] {
-        assert_eq!(bits(hosts), one, "{hosts} hosts");
+        assert_eq!(bits(hosts, &[]), one, "{hosts} hosts");
     }
+    assert_eq!(bits("2", &["--encrypt"]), one, "encrypted");
 }
 
 #[test]

@@ -66,7 +66,14 @@
 //! it can get is that it speaks another version; a recorded greeting gets none. The secret comes from the launcher through an inherited descriptor; it is never in a command line or
 //! in the environment. On Linux Unix sockets have abstract names, which leave no file behind, and the user of
 //! the other process is checked. TCP listens on the loopback interface when all ranks are on one host.
-//! What follows the handshake is neither encrypted nor authenticated.
+//!
+//! What follows the handshake is neither encrypted nor authenticated, unless `--encrypt` (or `PHALANX_ENCRYPT=1`, for all ranks)
+//! asks for it: then whoever can read or alter packets between hosts sees how much is said and when, and nothing else. What he
+//! alters, leaves out, repeats or moves ends the link with an error that says so, and is never taken for data. Keys are made anew for each
+//! connection, within the handshake and without another round trip (Noise `NNpsk0`: X25519, ChaCha20-Poly1305, under the
+//! secret of the job), and forgotten with it. It concerns TCP only: between ranks of one host nothing leaves the host. Both sides say whether they
+//! encrypt, and a rank that does not agree is told so. Each encrypted connection has 200 KiB of buffers. What it costs is in
+//! `docs/performance.md`. Control connections are always encrypted: those of ssh by ssh, those of the rendezvous by Noise.
 //!
 //! # Memory
 //!

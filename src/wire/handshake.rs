@@ -24,7 +24,7 @@
 //! | 0..8   | magic       | 0..4      | magic    | 0..32 | MAC |
 //! | 8..12  | protocol    | 4..5      | verdict  |       |     |
 //! | 12..14 | epoch       | 5..8      | zero     |       |     |
-//! | 14..16 | zero        | 8..12     | protocol |       |     |
+//! | 14..16 | flags       | 8..12     | protocol |       |     |
 //! | 16..24 | job         | 12..16    | zero     |       |     |
 //! | 24..28 | from        | 16..32    | nonce    |       |     |
 //! | 28..32 | to          | 32..40    | received |       |     |
@@ -39,12 +39,16 @@
 //! how many bytes of the peer's stream have arrived through earlier connections, and `connections` how
 //! many of those there were.
 //!
+//! The only flag, 1, asks for encryption: then a message of the exchange of keys follows the `Hello`, and another
+//! one a `Challenge` that wants the connection, both as [`sealed`](super::sealed) says, and what follows, the
+//! `Proof` first, is sealed.
+//!
 //! The place of magic and protocol will never change, so that two versions can tell each other apart.
 //! A refusal for the version is the only answer that a stranger can get; its MAC is zero, because
 //! another version may compute it in another way.
 //!
-//! What this does not do: data that follows is neither encrypted nor authenticated; whoever can alter
-//! packets between the hosts can alter the stream.
+//! What this does not do: without that flag data that follows is neither encrypted nor authenticated; whoever
+//! can alter packets between the hosts can alter the stream.
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -52,6 +56,7 @@ use sha2::Sha256;
 use crate::base::ids::{Epoch, JobId, Peer};
 use crate::limits::HANDSHAKE_BYTES_MAX;
 use crate::wire::control::{PROTOCOL, Secret};
+use crate::wire::sealed::EXCHANGE_BYTES;
 
 /// Bytes of the first message.
 pub const HELLO_BYTES: usize = 96;
@@ -60,11 +65,13 @@ pub const CHALLENGE_BYTES: usize = 80;
 /// Bytes of the last message.
 pub const PROOF_BYTES: usize = 32;
 
-const _: () = assert!(HELLO_BYTES + PROOF_BYTES <= HANDSHAKE_BYTES_MAX);
+const _: () = assert!(HELLO_BYTES + EXCHANGE_BYTES + PROOF_BYTES <= HANDSHAKE_BYTES_MAX);
 
 const HELLO_MAGIC: [u8; 8] = *b"PHALANX\n";
 const CHALLENGE_MAGIC: [u8; 4] = *b"PHX?";
 const MAC_BYTES: usize = 32;
+/// Where the flags of a `Hello` are.
+const FLAGS: usize = 14;
 
 /// A random number used once.
 pub type Nonce = [u8; 16];
@@ -81,6 +88,8 @@ pub struct Opening {
     pub connections: u32,
     /// Bytes of the peer's stream that have arrived through them.
     pub received: u64,
+    /// What follows the handshake shall be sealed.
+    pub encrypted: bool,
 }
 
 impl Opening {
@@ -91,6 +100,7 @@ impl Opening {
             attempt: 1,
             connections: 0,
             received: 0,
+            encrypted: false,
         }
     }
 }
@@ -147,6 +157,11 @@ pub enum Refusal {
     /// It has finalized.
     #[error("it has finalized")]
     Finished = 8,
+    /// One of the two wants what follows to be encrypted, and the other does not.
+    #[error(
+        "only one of the two encrypts: give --encrypt, or PHALANX_ENCRYPT, to all ranks or to none"
+    )]
+    Encryption = 10,
 }
 
 impl Refusal {
@@ -160,6 +175,7 @@ impl Refusal {
             6 => Self::Duplicate,
             7 => Self::Gone,
             8 => Self::Finished,
+            10 => Self::Encryption,
             _ => return None,
         })
     }
@@ -277,6 +293,7 @@ impl Greeting {
                 attempt: u32_at(said, 48),
                 connections: u32_at(said, 52),
                 received: u64_at(said, 56),
+                encrypted: asks_for_encryption(hello),
             },
         };
         let wrong = if said[16..24] != me.job.0.to_le_bytes() {
@@ -364,6 +381,11 @@ impl Acceptor {
     }
 }
 
+/// Whether a `Hello`, right or wrong, says that a message of the exchange of keys follows it.
+pub const fn asks_for_encryption(hello: &[u8; HELLO_BYTES]) -> bool {
+    hello[FLAGS] & 1 == 1
+}
+
 /// Sixteen bytes that nobody can guess from the job's public numbers: part of names that only
 /// members of the job should be able to foresee.
 pub fn derived_name(secret: &Secret, job: JobId, epoch: Epoch, rank: Peer) -> [u8; 16] {
@@ -383,6 +405,7 @@ fn hello_bytes(me: &Identity, protocol: u32, to: Peer, opening: &Opening) -> [u8
     said[..8].copy_from_slice(&HELLO_MAGIC);
     said[8..12].copy_from_slice(&protocol.to_le_bytes());
     said[12..14].copy_from_slice(&me.epoch.0.to_le_bytes());
+    said[FLAGS] = u8::from(opening.encrypted);
     said[16..24].copy_from_slice(&me.job.0.to_le_bytes());
     said[24..28].copy_from_slice(&me.rank.0.to_le_bytes());
     said[28..32].copy_from_slice(&to.0.to_le_bytes());

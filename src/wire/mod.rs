@@ -7,3 +7,4 @@ pub mod handshake;
 pub mod header;
 pub mod noise;
 pub mod pmi;
+pub mod sealed;

@@ -58,11 +58,14 @@ pub struct Received {
     pub plain: Vec<u8>,
 }
 
-fn builder(secret: &Secret) -> Result<Builder<'_>, NoiseError> {
+pub(super) fn builder<'a>(
+    secret: &'a Secret,
+    prologue: &'a [u8],
+) -> Result<Builder<'a>, NoiseError> {
     let primitive = |error: snow::Error| NoiseError::Primitive(error.to_string());
     let pattern = PATTERN.parse().map_err(primitive)?;
     Builder::new(pattern)
-        .prologue(PROLOGUE)
+        .prologue(prologue)
         .and_then(|builder| builder.psk(0, &secret.0))
         .map_err(primitive)
 }
@@ -80,7 +83,9 @@ impl Session {
     /// When there are no random numbers.
     pub fn initiator(secret: &Secret) -> Result<(Self, Vec<u8>), NoiseError> {
         let primitive = |error: snow::Error| NoiseError::Primitive(error.to_string());
-        let mut state = builder(secret)?.build_initiator().map_err(primitive)?;
+        let mut state = builder(secret, PROLOGUE)?
+            .build_initiator()
+            .map_err(primitive)?;
         let mut bytes = [0; HANDSHAKE_BYTES_MAX];
         let length = state.write_message(&[], &mut bytes).map_err(primitive)?;
         let session = Self {
@@ -96,7 +101,7 @@ impl Session {
     ///
     /// When the primitives cannot be used.
     pub fn responder(secret: &Secret) -> Result<Self, NoiseError> {
-        let state = builder(secret)?.build_responder();
+        let state = builder(secret, PROLOGUE)?.build_responder();
         let state = state.map_err(|error| NoiseError::Primitive(error.to_string()))?;
         Ok(Self {
             state: State::Shaking(Box::new(state)),

@@ -1,6 +1,7 @@
 //! One suite that every kind of link passes. Set `PHALANX_TEST_SEED` to repeat a run.
 
 mod conformance;
+mod encryption;
 mod endings;
 mod rig;
 mod storms;

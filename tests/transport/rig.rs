@@ -57,36 +57,50 @@ pub(crate) enum Link {
     Mixed,
     Unix,
     Tcp,
+    /// TCP, encrypted.
+    Sealed,
     FaultyUnix,
     FaultyTcp,
+    FaultySealed,
 }
 
 impl Link {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Threads,
         Self::Shared,
         Self::Mixed,
         Self::Unix,
         Self::Tcp,
+        Self::Sealed,
         Self::FaultyUnix,
         Self::FaultyTcp,
+        Self::FaultySealed,
     ];
     /// What connects processes.
-    pub(crate) const PROCESSES: [Self; 6] = [
+    pub(crate) const PROCESSES: [Self; 8] = [
         Self::Shared,
         Self::Mixed,
         Self::Unix,
         Self::Tcp,
+        Self::Sealed,
         Self::FaultyUnix,
         Self::FaultyTcp,
+        Self::FaultySealed,
     ];
 
     pub(crate) fn is_tcp(self) -> bool {
-        matches!(self, Self::Tcp | Self::FaultyTcp)
+        matches!(self, Self::Tcp | Self::FaultyTcp) || self.is_encrypted()
+    }
+
+    pub(crate) fn is_encrypted(self) -> bool {
+        matches!(self, Self::Sealed | Self::FaultySealed)
     }
 
     pub(crate) fn is_faulty(self) -> bool {
-        matches!(self, Self::FaultyUnix | Self::FaultyTcp)
+        matches!(
+            self,
+            Self::FaultyUnix | Self::FaultyTcp | Self::FaultySealed
+        )
     }
 }
 
@@ -138,6 +152,7 @@ impl Job {
             route: Box::new(move |_| route),
             listen: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             ports: None,
+            encrypt: self.link.is_encrypted(),
             start_limit: None,
             faults: self.link.is_faulty().then(|| Faults {
                 seed: self.seed ^ u64::from(rank),

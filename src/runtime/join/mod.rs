@@ -336,6 +336,7 @@ fn sockets_config(welcome: &Welcome, config: &Config) -> Result<SocketsConfig, S
             Vec::new()
         },
         ports: config.ports,
+        encrypt: config.encrypt,
         start_limit: None,
         faults: None,
     })

@@ -14,13 +14,36 @@ use super::link::State;
 use super::socket::Socket;
 use crate::base::ids::Peer;
 use crate::limits::{ACCEPT_PAUSE_MILLIS, HANDSHAKE_MILLIS_MAX, TURN_PEERS_MAX};
-use crate::wire::handshake::{Greeting, HELLO_BYTES, PROOF_BYTES, Refusal, Rejected};
+use crate::wire::handshake::{
+    Greeting, HELLO_BYTES, PROOF_BYTES, Refusal, Rejected, asks_for_encryption,
+};
+use crate::wire::sealed::{self, EXCHANGE_BYTES};
 
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
         Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
     )
+}
+
+/// Reads on until a `Hello` is whole, and the key that goes with it if it says so.
+fn read_hello(
+    socket: &mut Socket,
+    into: &mut [u8; HELLO_BYTES + EXCHANGE_BYTES],
+    have: &mut usize,
+) -> io::Result<bool> {
+    if *have < HELLO_BYTES && !read_message(socket, &mut into[..HELLO_BYTES], have)? {
+        return Ok(false);
+    }
+    let (hello, _) = in_two(into);
+    Ok(!asks_for_encryption(&hello) || read_message(socket, into, have)?)
+}
+
+fn in_two(bytes: &[u8; HELLO_BYTES + EXCHANGE_BYTES]) -> ([u8; HELLO_BYTES], [u8; EXCHANGE_BYTES]) {
+    let (mut hello, mut key) = ([0; HELLO_BYTES], [0; EXCHANGE_BYTES]);
+    hello.copy_from_slice(&bytes[..HELLO_BYTES]);
+    key.copy_from_slice(&bytes[HELLO_BYTES..]);
+    (hello, key)
 }
 
 impl Sockets {
@@ -103,11 +126,11 @@ impl Sockets {
                 return;
             };
             let Stranger { socket, step, have } = &mut **stranger;
-            let bytes = match step {
-                Step::Hello { bytes, .. } => &mut bytes[..],
-                Step::Proof { bytes, .. } => &mut bytes[..],
+            let read = match step {
+                Step::Hello { bytes, .. } => read_hello(socket, bytes, have),
+                Step::Proof { bytes, .. } => read_message(socket, bytes, have),
             };
-            match read_message(socket, bytes, have) {
+            match read {
                 Ok(false) => return,
                 Err(_) => {
                     self.dismiss(index, now);
@@ -117,8 +140,8 @@ impl Sockets {
             }
             match step {
                 Step::Hello { bytes, .. } => {
-                    let hello = *bytes;
-                    if !self.judge(index, &hello, now) {
+                    let (hello, key) = in_two(bytes);
+                    if !self.judge(index, &hello, &key, now) {
                         self.dismiss(index, now);
                         return;
                     }
@@ -156,12 +179,22 @@ impl Sockets {
     }
 
     /// Answers a `Hello`; `false`: the connection must be closed.
-    fn judge(&mut self, index: usize, hello: &[u8; HELLO_BYTES], now: Instant) -> bool {
+    fn judge(
+        &mut self,
+        index: usize,
+        hello: &[u8; HELLO_BYTES],
+        key: &[u8; EXCHANGE_BYTES],
+        now: Instant,
+    ) -> bool {
+        let encrypt = self.encrypt && self.is_tcp_stranger(index);
         let Ok(nonce) = nonce() else {
             return false;
         };
         let verdict = match Greeting::read(&self.me, hello, nonce) {
             Ok(greeting) if !self.door.is_new(greeting.from, &greeting.opening) => return false,
+            Ok(greeting) if greeting.opening.encrypted != encrypt => {
+                Err(greeting.refuse(&self.me, Refusal::Encryption, nonce))
+            }
             Ok(greeting) => match self.verdict(greeting.from, greeting.opening.attempt) {
                 None => Ok(greeting),
                 Some(why) => Err(greeting.refuse(&self.me, why, nonce)),
@@ -179,13 +212,22 @@ impl Sockets {
                 return false;
             }
         };
+        let keys = match encrypt.then(|| sealed::answer(&self.me.secret, hello, key)) {
+            None => None,
+            Some(Ok(keys)) => Some(keys),
+            Some(Err(_)) => return false,
+        };
         let peer = greeting.from;
         self.door.forget(peer);
         let (acceptor, challenge) = greeting.proceed(&self.me, nonce, 0);
         let Some(stranger) = &mut self.door.strangers[index] else {
             return false;
         };
-        let written = write_message(&mut stranger.socket, &challenge);
+        let mut written = write_message(&mut stranger.socket, &challenge);
+        if let Some((keys, answer)) = keys {
+            written = written.and_then(|()| write_message(&mut stranger.socket, &answer));
+            stranger.socket.encrypt(keys);
+        }
         stranger.step = Step::Proof {
             bytes: [0; PROOF_BYTES],
             acceptor,
@@ -197,6 +239,11 @@ impl Sockets {
             self.dismiss(index, now);
         }
         true
+    }
+
+    fn is_tcp_stranger(&self, index: usize) -> bool {
+        let stranger = self.door.strangers.get(index).and_then(Option::as_ref);
+        stranger.is_some_and(|stranger| stranger.socket.is_tcp())
     }
 
     /// Whether the connection of a member is wanted. See "Two connections at once" in [`super`].

@@ -2,7 +2,7 @@
 //!
 //! Before its `Hello` has proved right a connection costs one descriptor and one small record, for at
 //! most [`HANDSHAKE_MILLIS_MAX`]; there are at most [`HANDSHAKES_MAX`] of them, and a new one drives
-//! the oldest out. Not a byte beyond a `Hello` is read from it. After a right `Hello` there is
+//! the oldest out. Not a byte beyond a `Hello`, and the key that may go with it, is read from it. After a right `Hello` there is
 //! no deadline: the peer may compute for minutes before it answers; but there is only one such
 //! connection for each rank.
 //!
@@ -23,6 +23,7 @@ use super::socket::{Socket, Stream};
 use crate::base::ids::Peer;
 use crate::limits::{ADDRESSES_MAX, BACKLOG_MAX, HANDSHAKES_MAX, RANKS_MAX};
 use crate::wire::handshake::{Acceptor, HELLO_BYTES, Identity, Nonce, Opening, PROOF_BYTES};
+use crate::wire::sealed::EXCHANGE_BYTES;
 
 const UNIX: Token = Token(usize::MAX - 2);
 /// The first of the listening TCP sockets; the others follow below.
@@ -32,8 +33,9 @@ pub(super) const STRANGERS: usize = RANKS_MAX;
 
 #[derive(Debug)]
 pub(super) enum Step {
+    /// With room for a message of the exchange of keys, which may follow.
     Hello {
-        bytes: [u8; HELLO_BYTES],
+        bytes: [u8; HELLO_BYTES + EXCHANGE_BYTES],
         since: Instant,
     },
     Proof {
@@ -268,7 +270,7 @@ impl Door {
             .register(registry, Token(STRANGERS + index), false)
             .ok()?;
         let step = Step::Hello {
-            bytes: [0; HELLO_BYTES],
+            bytes: [0; HELLO_BYTES + EXCHANGE_BYTES],
             since: now,
         };
         self.strangers[index] = Some(Box::new(Stranger {

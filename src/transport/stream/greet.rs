@@ -7,7 +7,7 @@ use mio::Token;
 
 use super::super::{Lost, Sink};
 use super::Sockets;
-use super::dial::{Failure, Step};
+use super::dial::{Candidate, Failure, Step};
 use super::link::State;
 use super::socket::Socket;
 use crate::base::ids::Peer;
@@ -15,6 +15,7 @@ use crate::limits::{GREETING_MILLIS_MAX, UNANSWERED_MAX};
 use crate::wire::handshake::{
     CHALLENGE_BYTES, Initiator, InitiatorError, Nonce, Opening, Refusal, Wanted,
 };
+use crate::wire::sealed::{EXCHANGE_BYTES, Exchange};
 
 /// A greeting, and as much of the answer as has arrived.
 #[derive(Debug)]
@@ -22,6 +23,10 @@ pub(super) struct Greeting {
     initiator: Initiator,
     answer: [u8; CHALLENGE_BYTES],
     have: usize,
+    /// Of a connection that is to be encrypted.
+    exchange: Option<Exchange>,
+    key: [u8; EXCHANGE_BYTES],
+    have_of_key: usize,
 }
 
 pub(super) fn nonce() -> io::Result<Nonce> {
@@ -61,12 +66,34 @@ pub(super) fn read_message(
     Ok(true)
 }
 
+/// Takes in the peer's key, if one is wanted; `false`: it has not arrived yet. An error without a reason: the
+/// connection has ended.
+fn agree_on_keys(candidate: &mut Candidate) -> Result<bool, Option<InitiatorError>> {
+    let Some(greeting) = &mut candidate.greeting else {
+        return Ok(true);
+    };
+    if greeting.exchange.is_none() {
+        return Ok(true);
+    }
+    let (socket, have) = (&mut candidate.socket, &mut greeting.have_of_key);
+    if !read_message(socket, &mut greeting.key, have).map_err(|_| None)? {
+        return Ok(false);
+    }
+    if let Some(exchange) = greeting.exchange.take() {
+        let keys = exchange.finish(&greeting.key);
+        let wrong = |_| Some(InitiatorError::Authentication);
+        candidate.socket.encrypt(keys.map_err(wrong)?);
+    }
+    Ok(true)
+}
+
 impl Sockets {
     pub(super) fn greet(&mut self, peer: Peer, index: usize, now: Instant, sink: &mut impl Sink) {
         let Some(link) = self.links.get_mut(&peer) else {
             return;
         };
         let (attempt, connections, received) = (link.attempts, 0, 0);
+        let encrypt = self.encrypt;
         let State::Dialing(dialing) = &mut link.state else {
             return;
         };
@@ -77,22 +104,34 @@ impl Sockets {
                 attempt,
                 connections,
                 received,
+                encrypted: encrypt && candidate.socket.is_tcp(),
             };
             let (initiator, hello) = Initiator::new(&self.me, peer, &opening);
+            let mut message = hello.to_vec();
+            let mut exchange = None;
+            if opening.encrypted {
+                let (begun, key) = Exchange::begin(&self.me.secret, &hello)
+                    .map_err(|error| io::Error::other(error.to_string()))?;
+                exchange = Some(begun);
+                message.extend_from_slice(&key);
+            }
             // Against the case that the connection was made before it was asked for.
             let token = Token(peer.index());
             candidate
                 .socket
                 .want_write(self.hub.registry(), token, false)?;
-            write_message(&mut candidate.socket, &hello)?;
-            Ok(initiator)
+            write_message(&mut candidate.socket, &message)?;
+            Ok((initiator, exchange))
         });
         match result {
-            Ok(initiator) => {
+            Ok((initiator, exchange)) => {
                 candidate.greeting = Some(Box::new(Greeting {
                     initiator,
                     answer: [0; CHALLENGE_BYTES],
                     have: 0,
+                    exchange,
+                    key: [0; EXCHANGE_BYTES],
+                    have_of_key: 0,
                 }));
                 if let Step::Race { end: Some(end), .. } = &mut dialing.step {
                     *end = now + Duration::from_millis(GREETING_MILLIS_MAX);
@@ -131,12 +170,21 @@ impl Sockets {
                 return true;
             }
         }
-        match greeting.initiator.answer(&greeting.answer) {
-            Ok(wanted) => {
+        let wanted = match greeting.initiator.answer(&greeting.answer) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                self.refused(peer, index, error, now, sink);
+                return true;
+            }
+        };
+        match agree_on_keys(candidate) {
+            Ok(false) => return false,
+            Ok(true) => {
                 let socket = dialing.candidates.swap_remove(index).socket;
                 self.adopt_own(peer, socket, &wanted, sink);
             }
-            Err(error) => self.refused(peer, index, error, now, sink),
+            Err(Some(error)) => self.refused(peer, index, error, now, sink),
+            Err(None) => self.unanswered(peer, index, now, sink),
         }
         true
     }
@@ -155,7 +203,11 @@ impl Sockets {
             InitiatorError::Version(_) | InitiatorError::Malformed => Failure::Senseless(text),
             InitiatorError::Authentication
             | InitiatorError::Refused(
-                Refusal::Version | Refusal::Job | Refusal::Rank | Refusal::Epoch,
+                Refusal::Version
+                | Refusal::Job
+                | Refusal::Rank
+                | Refusal::Epoch
+                | Refusal::Encryption,
             ) => Failure::Foreign(text),
             InitiatorError::Refused(Refusal::Gone) => {
                 return self.end(peer, Lost::Broken(text), sink);

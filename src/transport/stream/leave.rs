@@ -82,7 +82,7 @@ impl Sockets {
         let Some(link) = self.links.get_mut(&peer) else {
             return;
         };
-        if !matches!(link.state, State::Open(_)) || !link.outbox.is_empty() || link.mute {
+        if !matches!(link.state, State::Open(_)) || link.has_unsent() || link.mute {
             return;
         }
         let State::Open(socket) = std::mem::replace(&mut link.state, State::Ended) else {

@@ -88,6 +88,9 @@ impl Link {
             let moved = match socket.read(space, staging) {
                 Ok(Some(moved)) => moved,
                 Ok(None) => return Err(self.end_of_stream()),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    return Err(Lost::Wire(error.to_string()));
+                }
                 Err(error) => return Err(broken(&error)),
             };
             any |= moved.bytes > 0;
@@ -125,7 +128,7 @@ impl Link {
         let State::Open(socket) = &mut self.state else {
             return false;
         };
-        if self.outbox.is_empty() || self.blocked || self.mute {
+        if (self.outbox.is_empty() && !socket.holds()) || self.blocked || self.mute {
             return false;
         }
         match self.outbox.flush(self.peer, socket, sink) {
@@ -149,10 +152,15 @@ impl Link {
         self.outbox.give_up(self.peer, sink);
     }
 
+    /// Whether something was not handed to the operating system yet.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.outbox.is_empty() || matches!(&self.state, State::Open(socket) if socket.holds())
+    }
+
     /// Whether a turn could do something for this link.
     pub(super) fn has_work(&self) -> bool {
         matches!(self.state, State::Open(_))
-            && (self.readable || (!self.outbox.is_empty() && !self.blocked && !self.mute))
+            && (self.readable || (self.has_unsent() && !self.blocked && !self.mute))
     }
 }
 

@@ -52,6 +52,7 @@
 //! before having read to its end: a farewell may lie there.
 
 mod accept;
+mod cipher;
 mod dial;
 mod door;
 #[cfg(fuzzing)]
@@ -115,6 +116,8 @@ pub struct SocketsConfig {
     pub listen: Vec<IpAddr>,
     /// The ports to choose from, the first and the last one; `None`: the operating system chooses.
     pub ports: Option<(u16, u16)>,
+    /// What goes through TCP is encrypted; all ranks must agree.
+    pub encrypt: bool,
     /// How long to try a peer on this host that does not listen yet. `None`: until
     /// [`Fabric::gone`](super::Fabric::gone).
     pub start_limit: Option<Duration>,
@@ -138,6 +141,7 @@ pub(super) struct Sockets {
     me: Identity,
     hub: Arc<Hub>,
     route: Box<dyn Fn(Peer) -> Route + Send + Sync>,
+    encrypt: bool,
     start_limit: Option<Duration>,
     faults: Option<Plan>,
     door: Door,
@@ -183,6 +187,7 @@ impl Sockets {
             me,
             hub,
             route: config.route,
+            encrypt: config.encrypt,
             start_limit: config.start_limit,
             faults: config.faults.map(Plan::new),
             door,
@@ -217,7 +222,7 @@ impl Sockets {
     }
 
     pub(super) fn has_unsent(&self) -> bool {
-        self.links.values().any(|link| !link.outbox.is_empty())
+        self.links.values().any(|link| link.has_unsent())
     }
 
     /// Frames to and from each peer.

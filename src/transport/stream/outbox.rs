@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 
 use super::super::parcel::Body;
 use super::super::{Payload, Sink};
-use super::socket::Socket;
+use super::socket::{Moved, Socket};
 use crate::base::ids::Peer;
 use crate::limits::{TURN_CALLS_MAX, WRITE_PIECES_MAX};
 use crate::wire::header::{HEADER_BYTES, Header};
@@ -57,7 +57,7 @@ impl Outbox {
         let head = header.encode();
         let moved = socket.write(&[IoSlice::new(&head), IoSlice::new(payload)])?;
         if moved.bytes == HEADER_BYTES + payload.len() {
-            return Ok(Flush::Empty);
+            return Ok(self.come_to(moved, socket));
         }
         let rest = &payload[moved.bytes.saturating_sub(HEADER_BYTES)..];
         self.head_sent = moved.bytes.min(HEADER_BYTES);
@@ -65,11 +65,18 @@ impl Outbox {
             head,
             body: Body::copied(rest),
         });
-        Ok(if moved.more {
-            Flush::More
-        } else {
+        Ok(self.come_to(moved, socket))
+    }
+
+    /// How far writing has come.
+    fn come_to(&self, last: Moved, socket: &Socket) -> Flush {
+        if !last.more {
             Flush::Blocked
-        })
+        } else if self.is_empty() && !socket.holds() {
+            Flush::Empty
+        } else {
+            Flush::More
+        }
     }
 
     /// Writes what waits: many frames with one system call, but only a bounded number of calls.
@@ -81,7 +88,7 @@ impl Outbox {
     ) -> io::Result<(Flush, bool)> {
         let mut any = false;
         for _ in 0..TURN_CALLS_MAX {
-            if self.is_empty() {
+            if self.is_empty() && !socket.holds() {
                 return Ok((Flush::Empty, any));
             }
             let moved = {
@@ -95,14 +102,11 @@ impl Outbox {
                 return Ok((Flush::Blocked, any));
             }
         }
-        Ok((
-            if self.is_empty() {
-                Flush::Empty
-            } else {
-                Flush::More
-            },
-            any,
-        ))
+        let last = Moved {
+            bytes: 0,
+            more: true,
+        };
+        Ok((self.come_to(last, socket), any))
     }
 
     fn gather<'a>(

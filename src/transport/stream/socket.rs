@@ -13,6 +13,8 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 
 use super::super::faulty::Fault;
+use super::cipher::Cipher;
+use crate::wire::sealed::Keys;
 
 /// Writes up to this length are gathered on the stack: one plain `send` is cheaper than `sendmsg`.
 const GATHER_BYTES: usize = 512;
@@ -50,6 +52,8 @@ pub(super) struct Moved {
 pub(super) struct Socket {
     stream: Stream,
     fault: Option<Box<Fault>>,
+    /// What goes through it is sealed.
+    cipher: Option<Box<Cipher>>,
     /// Whether the registration asks for writability.
     wants_write: bool,
 }
@@ -59,12 +63,23 @@ impl Socket {
         Self {
             stream,
             fault,
+            cipher: None,
             wants_write: false,
         }
     }
 
     pub(super) const fn is_tcp(&self) -> bool {
         matches!(self.stream, Stream::Tcp(_))
+    }
+
+    /// From here on everything is sealed with these keys.
+    pub(super) fn encrypt(&mut self, keys: Keys) {
+        self.cipher = Some(Cipher::new(keys));
+    }
+
+    /// Whether something that was written waits here, not in the operating system.
+    pub(super) fn holds(&self) -> bool {
+        self.cipher.as_ref().is_some_and(|cipher| cipher.holds())
     }
 
     fn source(&mut self) -> &mut dyn Source {
@@ -135,6 +150,20 @@ impl Socket {
         first: &mut [u8],
         second: &mut [u8],
     ) -> io::Result<Option<Moved>> {
+        let Some(mut cipher) = self.cipher.take() else {
+            return self.read_raw(first, second);
+        };
+        let read = cipher.read(self, first, second);
+        self.cipher = Some(cipher);
+        read
+    }
+
+    /// As [`read`](Self::read), of what really comes from the operating system.
+    pub(super) fn read_raw(
+        &mut self,
+        first: &mut [u8],
+        second: &mut [u8],
+    ) -> io::Result<Option<Moved>> {
         let (mut first, mut second) = (first, second);
         if let Some(fault) = &mut self.fault {
             let Some(limit) = fault.limit_read()? else {
@@ -175,6 +204,16 @@ impl Socket {
 
     /// Writes the pieces, as far as the socket takes them.
     pub(super) fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<Moved> {
+        let Some(mut cipher) = self.cipher.take() else {
+            return self.write_raw(pieces);
+        };
+        let written = cipher.write(self, pieces);
+        self.cipher = Some(cipher);
+        written
+    }
+
+    /// As [`write`](Self::write), of what really goes to the operating system.
+    pub(super) fn write_raw(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<Moved> {
         let wanted: usize = pieces.iter().map(|piece| piece.len()).sum();
         if wanted == 0 {
             return Ok(Moved {

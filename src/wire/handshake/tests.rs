@@ -24,6 +24,7 @@ fn the_bytes_of_all_three_messages_are_fixed() {
         attempt: 2,
         connections: 1,
         received: 0x0102,
+        encrypted: false,
     };
     let (initiator, hello) = Initiator::new(&identity(1), Peer(2), &opening);
     let greeting = Greeting::read(&identity(2), &hello, [0; 16]).expect("a member");
@@ -170,4 +171,19 @@ proptest! {
         let (initiator, _) = Initiator::new(&identity(1), Peer(2), &Opening::first([1; 16]));
         prop_assert!(initiator.answer(&challenge).is_err());
     }
+}
+
+#[test]
+fn the_wish_to_encrypt_is_part_of_the_greeting() {
+    let mut opening = Opening::first([1; 16]);
+    let (_, plain) = Initiator::new(&identity(1), Peer(2), &opening);
+    opening.encrypted = true;
+    let (_, mut hello) = Initiator::new(&identity(1), Peer(2), &opening);
+    assert!(asks_for_encryption(&hello) && !asks_for_encryption(&plain));
+    let greeting = Greeting::read(&identity(2), &hello, [0; 16]).expect("a member");
+    assert!(greeting.opening.encrypted);
+    // Nobody on the way can take it out.
+    hello[14] ^= 1;
+    let read = Greeting::read(&identity(2), &hello, [0; 16]);
+    assert_eq!(read.expect_err("altered"), Rejected::Stranger);
 }
