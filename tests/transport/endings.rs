@@ -308,3 +308,42 @@ fn what_a_peer_sent_before_the_launcher_announced_its_end_still_arrives() {
         assert_eq!(nodes[0].sink.arrived.len(), 20, "{link:?}");
     }
 }
+
+#[test]
+fn what_a_peer_sent_right_after_it_was_let_in_still_arrives_when_its_end_is_announced() {
+    let _watchdog = watchdog("let_in");
+    for link in [Link::Unix, Link::Tcp] {
+        let mut tight = 0;
+        for _ in 0..10 {
+            let mut nodes = Job::new(link, 3, seed("let_in")).start_all();
+            let addresses = (0..3)
+                .map(|r| (r, nodes[r as usize].fabric.addresses()))
+                .collect();
+            let mut leaver = nodes.pop().expect("three");
+            // While it is busy with somebody, it seldom looks for others.
+            nodes[0].send(1, 0, b"hello");
+            nodes[1].send(0, 0, b"hello");
+            drive(&mut nodes, |nodes| {
+                nodes.iter().all(|node| node.sink.arrived.len() == 1)
+            });
+            leaver.send(0, 1, b"last words");
+            leaver.fabric.farewell(&mut leaver.sink);
+            while !leaver.fabric.drained() {
+                nodes[0].turn();
+                for _ in 0..10 {
+                    leaver.turn();
+                    answer_lookups(&mut leaver, &addresses);
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+            }
+            tight += usize::from(nodes[0].sink.arrived.len() == 1);
+            drop(leaver);
+            nodes[0]
+                .fabric
+                .gone(phalanx::base::ids::Peer(2), "finalized");
+            drive(&mut nodes, |nodes| nodes[0].lost(2).is_some());
+            assert_eq!(nodes[0].sink.arrived.len(), 2, "{link:?}");
+        }
+        assert!(tight > 0, "{link:?}: all was read before it had ended");
+    }
+}

@@ -172,6 +172,12 @@ impl Sockets {
         if self
             .links
             .get(&peer)
+            .is_some_and(|link| link.gone.is_some())
+        {
+            self.link_at(peer, now);
+        } else if self
+            .links
+            .get(&peer)
             .is_some_and(|link| matches!(link.state, State::Idle) && !link.outbox.is_empty())
         {
             self.start_dialing(peer, now);

@@ -146,14 +146,14 @@ impl Sockets {
         let Some(link) = self.links.get_mut(&peer) else {
             return false;
         };
-        let open = matches!(link.state, State::Open(_));
+        let open = matches!(link.state, State::Open(_)) || self.door.has_granted(peer);
         if let Some(gone) = link.gone.as_ref().filter(|gone| gone.1 <= now || !open) {
             let why = gone.0.clone();
             self.end(peer, why, sink);
             return true;
         }
         let when = match &link.state {
-            State::Open(_) => link.gone.as_ref().map(|gone| gone.1),
+            _ if link.gone.is_some() => link.gone.as_ref().map(|gone| gone.1),
             State::Dialing(dialing) => match &dialing.step {
                 Step::Pause(until) => Some(*until),
                 Step::Race { more, end } if dialing.next < dialing.places.len() => {
@@ -162,7 +162,7 @@ impl Sockets {
                 Step::Race { end, .. } => *end,
                 Step::Lookup => None,
             },
-            State::Idle | State::Ended => None,
+            State::Open(_) | State::Idle | State::Ended => None,
         };
         match when {
             None => false,

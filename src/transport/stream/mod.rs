@@ -470,6 +470,7 @@ impl Sockets {
     pub(super) fn gone(&mut self, peer: Peer, reason: &str) {
         self.closing.retain(|closing| closing.peer != peer);
         let until = Instant::now() + Duration::from_millis(crate::limits::VERDICT_MILLIS_MAX);
+        let granted = self.door.has_granted(peer);
         let link = self.links.entry(peer).or_insert_with(|| Link::new(peer));
         let when = match link.state {
             State::Ended => return,
@@ -477,6 +478,8 @@ impl Sockets {
                 link.readable = true;
                 until
             }
+            // It may have proved itself, sent everything and left since: that is still to be read.
+            State::Idle | State::Dialing(_) if granted => until,
             State::Idle | State::Dialing(_) => Instant::now(),
         };
         link.gone = Some(Box::new((Lost::Broken(reason.into()), until)));
