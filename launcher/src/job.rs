@@ -65,6 +65,8 @@ pub(crate) struct Plan {
     pub(crate) quiet: bool,
     /// Where files take the output, instead of our own streams.
     pub(crate) output_dir: Option<PathBuf>,
+    /// Where the end of the job is described for programs.
+    pub(crate) report_json: Option<PathBuf>,
     pub(crate) show: Show,
     pub(crate) threads: Option<u32>,
     pub(crate) binding: Binding,
@@ -193,6 +195,7 @@ impl Plan {
             verbose: args.talk.verbose,
             quiet: args.talk.quiet,
             output_dir: args.talk.output_dir,
+            report_json: args.talk.report_json,
             show: Show::new(&args.hosts),
             placement,
             threads,

@@ -12,6 +12,7 @@ mod cli;
 mod control;
 mod daemon;
 mod doctor;
+mod document;
 mod exit;
 mod files;
 mod inherit;

@@ -25,6 +25,10 @@ pub(crate) struct TalkArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) output_dir: Option<PathBuf>,
 
+    /// Write what became of the job and of each rank to FILE, as JSON, when it is over; see docs/report.md
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report_json: Option<PathBuf>,
+
     /// Say which hosts are used, who gave them, and where daemons were started
     #[arg(short, long, conflicts_with = "quiet")]
     pub(crate) verbose: bool,

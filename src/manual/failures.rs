@@ -50,6 +50,9 @@
 //! Between threads of one process a panic is caught: [`threads`](crate::threads) returns the error of the rank
 //! that failed first, with the panic's message, and the others' calls fail.
 //!
+//! `phalanx run --report-json FILE` writes the same for programs: the first cause with its rank, call and place, what
+//! became of each rank, the ranks of a deadlock, the exit code. `docs/report.md` describes the file.
+//!
 //! # Collectives that do not match
 //!
 //! All ranks of a communicator have to call the same collectives in the same order. When one calls an

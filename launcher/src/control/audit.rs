@@ -3,6 +3,7 @@
 
 use phalanx::wire::control::{Account, FailureClass};
 
+use super::summary::Because;
 use super::{Action, Complaint, Job};
 use crate::exit;
 
@@ -15,6 +16,7 @@ impl Job {
         // Who complains of it, or of what came of it, has a process that still ends.
         let quiet = self.ranks.iter().all(|rank| rank.complaint.is_none());
         if quiet && self.failed.is_empty() {
+            self.blame(Because::Mismatch, Some(rank));
             self.end(exit::MISMATCH, Some(found));
         } else {
             self.contradiction.get_or_insert(found);
@@ -84,6 +86,11 @@ impl Job {
         for line in warnings {
             self.actions.push(Action::Say(format!("{word}: {line}")));
         }
-        if bad { exit::MISMATCH } else { code }
+        if bad {
+            self.blame(Because::Leftovers, None);
+            exit::MISMATCH
+        } else {
+            code
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use phalanx::wire::control::ToDaemon;
 use signal_hook::consts::{SIGCONT, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
 
+use super::summary::Because;
 use super::{Action, INTERRUPT_GRACE, Job, Phase, Rank, report};
 use crate::exit;
 
@@ -48,6 +49,7 @@ impl Job {
                 }
                 Phase::Running | Phase::Judging { .. } => {
                     let line = report::passed_on(signal, self.alive());
+                    self.blame(Because::Interrupted, None);
                     self.actions.push(Action::Say(line));
                     self.everywhere(&ToDaemon::Signal(signal));
                     self.phase = Phase::Interrupted {
@@ -98,6 +100,8 @@ impl Job {
         if !self.is_undecided() {
             return;
         }
+        self.blame_by_code(code);
+        self.reason.clone_from(&line);
         self.actions.extend(line.map(Action::Say));
         self.everywhere(&ToDaemon::End { now: false });
         self.phase = Phase::Ending {
@@ -117,7 +121,13 @@ impl Job {
         let code = match self.phase {
             Phase::Ending { code, .. } => code,
             Phase::Interrupted { code, .. } => code.unwrap_or(0),
-            Phase::Running | Phase::Judging { .. } => self.code_of_survivors(),
+            Phase::Running | Phase::Judging { .. } => {
+                let code = self.code_of_survivors();
+                if let (1.., Some(&first)) = (code, self.failed.first()) {
+                    self.blame_rank(first);
+                }
+                code
+            }
             Phase::Over => return,
         };
         let code = self.final_code(code);

@@ -119,6 +119,7 @@ impl Job {
             return;
         }
         self.daemons[node as usize].over = true;
+        self.daemons[node as usize].lost = true;
         self.liveness.forget(node);
         let mut pids = Vec::new();
         for rank in ranks {
@@ -128,6 +129,7 @@ impl Job {
             state.exit = Some(Exit::Signal(9));
             state.order = self.events;
             state.host_lost = true;
+            state.ended = Some(self.now);
             if !self.failed.contains(rank) {
                 self.failed.push(*rank);
             }

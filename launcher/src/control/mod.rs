@@ -16,6 +16,7 @@ mod liveness;
 mod names;
 mod report;
 mod stall;
+mod summary;
 mod survival;
 mod table;
 #[cfg(test)]
@@ -33,6 +34,8 @@ use crate::place::Placement;
 use departures::Departures;
 use liveness::Liveness;
 use stall::Looks;
+pub(crate) use summary::Summary;
+use summary::{Because, Verdict, Waiting};
 use survival::Survival;
 use table::Inquiry;
 
@@ -109,6 +112,8 @@ struct Rank {
     order: u64,
     /// Its end is that of its host.
     host_lost: bool,
+    /// When its process had ended.
+    ended: Option<Duration>,
 }
 
 impl Rank {
@@ -137,6 +142,8 @@ struct DaemonState {
     pid: u32,
     greeted: bool,
     over: bool,
+    /// It or its host was lost.
+    lost: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -178,6 +185,12 @@ pub(crate) struct Job {
     contradiction: Option<String>,
     liveness: Liveness,
     events: u64,
+    /// The time, as of the last event or tick.
+    now: Duration,
+    /// What has ended the job, and how the user was told.
+    verdict: Option<Verdict>,
+    reason: Option<String>,
+    deadlock: Vec<Waiting>,
     timeout: Option<Duration>,
     actions: Vec<Action>,
 }
@@ -191,6 +204,7 @@ impl Job {
             pid: 0,
             greeted: false,
             over: false,
+            lost: false,
         };
         Self {
             ranks: std::iter::repeat_with(Rank::default).take(size).collect(),
@@ -206,6 +220,10 @@ impl Job {
             contradiction: None,
             liveness: Liveness::new(setup.placement.hosts.len(), setup.host_timeout, now),
             events: 0,
+            now,
+            verdict: None,
+            reason: None,
+            deadlock: Vec::new(),
             timeout: setup.timeout.map(|timeout| now + timeout),
             actions: Vec::new(),
             setup,
@@ -242,6 +260,7 @@ impl Job {
 
     /// Time has passed.
     pub(crate) fn tick(&mut self, now: Duration) {
+        self.now = now;
         self.look_after_hosts(now);
         for rank in self.departures.due(now) {
             if self.ranks[rank as usize].exit.is_none() {
@@ -270,6 +289,7 @@ impl Job {
 
     /// Something has happened.
     pub(crate) fn handle(&mut self, event: Event, now: Duration) {
+        self.now = now;
         match event {
             Event::Daemon { node, message } => self.daemon_said(node, message, now),
             Event::DaemonLost { node, why } => self.daemon_lost(node, &why),
@@ -316,6 +336,7 @@ impl Job {
                     let code = code.max(1);
                     let line = report::aborted(&self.name(rank), code, &message);
                     let line = line + &report::others(self.alive_besides(rank), self.ranks.len());
+                    self.blame(Because::Abort, Some(rank));
                     self.end(code, Some(line));
                 }
             }
@@ -359,6 +380,7 @@ impl Job {
             return;
         }
         entry.exit = Some(exit);
+        entry.ended = Some(now);
         if entry.complaint.is_none() && !entry.died {
             entry.order = self.events;
         }
@@ -427,6 +449,7 @@ impl Job {
         }
         line += &report::others(alive, self.ranks.len());
         let code = report::exit_code(state);
+        self.blame_rank(culprit);
         self.end(code, Some(line));
     }
 

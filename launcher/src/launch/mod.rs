@@ -16,6 +16,7 @@ use signal_hook_mio::v1_0::Signals;
 
 use crate::callers::Callers;
 use crate::control::{Action, Event, Job, Setup};
+use crate::document::Document;
 use crate::files::{self, Files};
 use crate::input::Input;
 use crate::job::{Identity, Plan, Refusal};
@@ -59,6 +60,7 @@ struct Launcher {
     /// The reader of our standard output has gone, or a file cannot be written, and the job knows.
     output_closed: bool,
     exit: Option<u8>,
+    document: Option<Document>,
 }
 
 /// Runs the job and returns its exit code.
@@ -67,9 +69,19 @@ pub(crate) fn run(plan: Plan) -> Result<u8, Refusal> {
     if let Some(place) = &plan.output_dir {
         files::create(place, plan.placement.node_of.len())?;
     }
-    let mut launcher = Launcher::new(plan, Identity::draw()?).map_err(cannot)?;
-    launcher.start_daemons()?;
-    launcher.serve().map_err(cannot)
+    let identity = Identity::draw()?;
+    let document = match &plan.report_json {
+        Some(path) => {
+            let command = crate::programs::line(&plan.programs);
+            Some(Document::new(path, identity.job.to_string(), command)?)
+        }
+        None => None,
+    };
+    let mut launcher = Launcher::new(plan, identity).map_err(cannot)?;
+    launcher.document = document;
+    let ended = launcher.start_daemons();
+    let ended = ended.and_then(|()| launcher.serve().map_err(cannot));
+    launcher.describe(ended)
 }
 
 impl Launcher {
@@ -121,6 +133,7 @@ impl Launcher {
             shows: false,
             output_closed: false,
             exit: None,
+            document: None,
             began: Instant::now(),
             plan,
             identity,
@@ -180,6 +193,31 @@ impl Launcher {
                     _ => code,
                 });
             }
+        }
+    }
+
+    /// Writes what the user wants to be written about the end.
+    fn describe(&mut self, ended: Result<u8, Refusal>) -> Result<u8, Refusal> {
+        let Some(document) = &mut self.document else {
+            return ended;
+        };
+        let code = match &ended {
+            Ok(code) => *code,
+            Err(refusal) => {
+                document.said(&refusal.message);
+                refusal.code
+            }
+        };
+        match document.write(self.job.summary(code)) {
+            Err(line) if code == 0 => Err(Refusal {
+                code: crate::exit::OUTPUT_CLOSED,
+                message: line,
+            }),
+            Err(line) => {
+                eprintln!("phalanx: {line}");
+                ended
+            }
+            Ok(()) => ended,
         }
     }
 
@@ -281,7 +319,12 @@ impl Launcher {
                 }
                 Action::Send { node, message } => self.send(node as usize, &message),
                 Action::Table(table) => self.show(&table),
-                Action::Say(line) => self.lines[1].say(&format!("phalanx: {line}")),
+                Action::Say(line) => {
+                    if let Some(document) = &mut self.document {
+                        document.said(&line);
+                    }
+                    self.lines[1].say(&format!("phalanx: {line}"));
+                }
                 Action::KillGroups { node, pids } => {
                     let link = &mut self.links[node as usize];
                     link.abandon();

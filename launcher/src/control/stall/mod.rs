@@ -17,6 +17,7 @@ use std::time::Duration;
 use phalanx::stall::{self, Standing};
 use phalanx::wire::control::{Answer, ToDaemon, ToRank, Wait};
 
+use super::summary::Because;
 use super::{Action, Job, Phase};
 use crate::exit;
 pub(super) use looks::Looks;
@@ -81,6 +82,7 @@ impl Job {
 
     fn judge_stall(&mut self, ranks: Vec<Standing>, now: Duration) {
         if let Some(found) = stall::disagreement(&ranks) {
+            self.blame(Because::Mismatch, Some(found.one.0));
             self.end(exit::MISMATCH, Some(words::disagreement(&found)));
             return;
         }
@@ -123,7 +125,11 @@ impl Job {
         });
         let cycle = stall::describe_cycle(stuck, ranks);
         match free {
-            None => self.end(exit::MISMATCH, Some(words::deadlock(&cycle))),
+            None => {
+                self.note_deadlock(stuck, ranks);
+                self.blame(Because::Deadlock, None);
+                self.end(exit::MISMATCH, Some(words::deadlock(&cycle)));
+            }
             Some(rank) if self.looks.is_news(stuck, ranks) => {
                 let line = words::perhaps(&cycle, rank);
                 self.actions.push(Action::Say(line));
@@ -165,6 +171,7 @@ impl Job {
             let busy = stall::needed(ranks, rank, wait).ranks().into_iter();
             let busy = busy.filter(|rank| ranks.get(*rank as usize) == Some(&Standing::Busy));
             let line = words::stalled(&name, wait, limit, &busy.collect::<Vec<_>>());
+            self.blame(Because::Stall, Some(rank));
             self.end(exit::TIMEOUT, Some(line));
         }
     }
