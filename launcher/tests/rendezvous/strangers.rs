@@ -17,7 +17,7 @@ fn storm(address: &str, manner: usize, knocks: &AtomicUsize) {
     let mut open = Vec::new();
     while knocks.load(Relaxed) < usize::MAX / 2 {
         // Other tests need ports too.
-        std::thread::sleep(Duration::from_micros(0));
+        std::thread::sleep(Duration::from_micros(300));
         let Ok(mut stranger) = TcpStream::connect(address) else {
             continue;
         };
