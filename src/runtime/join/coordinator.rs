@@ -198,7 +198,9 @@ impl Coordinator {
             });
             map.node_of.push(u32::try_from(node).unwrap_or(u32::MAX));
         }
-        for arrival in &arrivals {
+        for (arrival, node) in arrivals.iter().zip(&map.node_of) {
+            let nodes = map.node_of.iter();
+            let mates = nodes.zip(&arrivals).filter(|(other, _)| *other == node);
             let welcome = Welcome {
                 protocol: PROTOCOL,
                 job: self.job,
@@ -209,7 +211,7 @@ impl Coordinator {
                 nodes: map.clone(),
                 transport: TransportChoice::Auto,
                 programs: Vec::new(),
-                cores: None,
+                cores: cores(mates.map(|(_, mate)| mate.processors.as_slice())),
                 shared: None,
                 boxes: None,
             };
@@ -450,6 +452,21 @@ impl Coordinator {
         let member = self.members.get(rank as usize).and_then(Option::as_ref);
         member.map_or_else(|| format!("rank {rank}"), |member| name(&member.arrival))
     }
+}
+
+/// How many processors the ranks of a host have together, when all say which they may use.
+fn cores<'a>(sets: impl Iterator<Item = &'a [u8]>) -> Option<u32> {
+    let mut all = Vec::new();
+    for set in sets {
+        if set.is_empty() {
+            return None;
+        }
+        all.resize(all.len().max(set.len()), 0_u8);
+        for (all, byte) in all.iter_mut().zip(set) {
+            *all |= byte;
+        }
+    }
+    Some(all.iter().map(|byte| byte.count_ones()).sum())
 }
 
 fn name(arrival: &Arrival) -> String {

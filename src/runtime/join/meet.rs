@@ -10,6 +10,7 @@ use super::secret::{self, Door};
 use super::way::{Place, Way};
 use crate::base::ids::JobId;
 use crate::config::Config;
+use crate::sys::processor::Processors;
 use crate::transport::{interfaces, usable};
 use crate::wire::control::{Arrival, PROTOCOL};
 
@@ -160,7 +161,26 @@ fn arrival(place: Place) -> Arrival {
         pid: std::process::id(),
         node: node(&host),
         host,
+        processors: processors(),
     }
+}
+
+/// See [`Arrival::processors`].
+fn processors() -> Vec<u8> {
+    let Ok(allowed) = Processors::allowed() else {
+        return Vec::new();
+    };
+    let numbers = allowed.numbers();
+    let quota = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    if quota < numbers.len() {
+        return Vec::new();
+    }
+    let last = numbers.last().map_or(0, |last| *last as usize);
+    let mut bits = vec![0_u8; last / 8 + 1];
+    for number in numbers {
+        bits[number as usize / 8] |= 1 << (number % 8);
+    }
+    bits
 }
 
 /// Equal for processes that can reach each other through abstract Unix sockets.

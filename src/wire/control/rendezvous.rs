@@ -19,6 +19,9 @@ pub struct Arrival {
     pub host: String,
     /// Equal for ranks that can reach each other without a network.
     pub node: String,
+    /// The processors that it may use, a bit for each, eight to a byte; empty when it does not know, or when its
+    /// time on them is limited.
+    pub processors: Vec<u8>,
 }
 
 /// From a rank to the one that brings them together.

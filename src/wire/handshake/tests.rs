@@ -33,13 +33,13 @@ fn the_bytes_of_all_three_messages_are_fixed() {
     assert!(acceptor.is_proved_by(&proof));
     assert_eq!(
         hex(&hello[..64]),
-        "5048414c414e580a04000000030000008877665544332211\
+        "5048414c414e580a05000000030000008877665544332211\
          0100000002000000aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\
          02000000010000000201000000000000"
     );
     assert_eq!(
         hex(&challenge[..48]),
-        "5048583f000000000400000000000000bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
+        "5048583f000000000500000000000000bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
          04030000000000000000000000000000"
     );
     // Computed by Python's hmac module over the layout above.
@@ -49,9 +49,9 @@ fn the_bytes_of_all_three_messages_are_fixed() {
 }
 
 const GOLDEN_MACS: [&str; 3] = [
-    "88d63603dd1370161a8bd4f881e8f24c489bb3485b8339e180a4ae1a3e9b7d0e",
-    "ec874ce441134aadb0aab8bb4440c09598027ec4072a83fce34f28637220705e",
-    "4a7c7d979f16aadf082a8d3b11ac973840f086051b0e063aff82570ad40cea1f",
+    "aec6347349990537c0bb66631166fb3d03a0b3a32b0d97036cd4910c3036739f",
+    "c769e161d4b40b61053c4158daae39adfa8ca2f7bc1a48d316a5eed618ce42c8",
+    "5c21d3666025ecef3d77fe8491faefd8935e32ffc3cc3f6f33d547b38da89c9e",
 ];
 
 #[test]

@@ -12,6 +12,7 @@ fn arrival(rank: u32, size: u32) -> Arrival {
         pid: 100 + rank,
         host: format!("node{rank}"),
         node: format!("boot{}", rank / 2),
+        processors: vec![0, 1 << rank],
     }
 }
 
@@ -58,7 +59,15 @@ fn all_that_arrive_are_told_who_and_where_the_others_are() {
         assert_eq!(welcome.rank, to);
         assert_eq!(welcome.nodes.node_of, [0, 0, 1]);
         assert_eq!(welcome.nodes.hosts, ["node0", "node2"]);
+        // Each is bound to one, and has it to itself.
+        assert_eq!(welcome.cores, Some([2, 2, 1][to as usize]));
     }
+}
+
+#[test]
+fn cores_are_not_known_when_one_rank_does_not_say() {
+    assert_eq!(cores([&[3][..], &[6, 1]].into_iter()), Some(4));
+    assert_eq!(cores([&[3][..], &[]].into_iter()), None);
 }
 
 #[test]
