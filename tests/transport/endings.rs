@@ -314,7 +314,11 @@ fn what_a_peer_sent_right_after_it_was_let_in_still_arrives_when_its_end_is_anno
     let _watchdog = watchdog("let_in");
     for link in [Link::Unix, Link::Tcp] {
         let mut tight = 0;
-        for _ in 0..10 {
+        // On a busy machine it is often all read before; not always.
+        for _ in 0..500 {
+            if tight > 0 {
+                break;
+            }
             let mut nodes = Job::new(link, 3, seed("let_in")).start_all();
             let addresses = (0..3)
                 .map(|r| (r, nodes[r as usize].fabric.addresses()))
