@@ -76,6 +76,7 @@ fn the_secret_is_in_neither_arguments_nor_environment() {
     assert_eq!(
         added,
         [
+            "PHALANX_APPNUM",
             "PHALANX_CONTROL_FD",
             "PHALANX_JOB",
             "PHALANX_LOCAL_RANK",
