@@ -108,6 +108,9 @@ impl Player {
                 world.progress(PAUSE, || false);
                 Ok(())
             }
+            Step::Sight(ref from) => from
+                .iter()
+                .try_for_each(|rank| world.probe(*rank, Tag::Any).map(drop)),
             Step::Exit => std::process::exit(0),
         }
     }

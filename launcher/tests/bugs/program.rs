@@ -22,6 +22,8 @@ pub(crate) enum Step {
     ForgetAll,
     /// Messages have time to come in.
     Pause,
+    /// A message of each of these ranks is there.
+    Sight(Vec<usize>),
     /// The process ends here, with success.
     Exit,
 }

@@ -277,7 +277,7 @@ fn races(cases: &mut Vec<Case>) {
         };
         let send = |how| vec![Step::Send(Send::new(how, 0))];
         let receiver = vec![
-            Step::Pause,
+            Step::Sight(vec![1, 2]),
             Step::Receive(anything),
             Step::Receive(anything),
         ];
@@ -290,7 +290,7 @@ fn races(cases: &mut Vec<Case>) {
             .saying("1, 2");
         cases.push(Case::wrong(name.clone(), program, expected).checked());
         let one = |from| Step::Receive(Receive::new(how, from));
-        let receiver = vec![Step::Pause, one(2), one(1)];
+        let receiver = vec![Step::Sight(vec![1, 2]), one(2), one(1)];
         let program = vec![receiver, sends.clone(), sends];
         cases.push(Case::correct(&name, program).checked());
     }
