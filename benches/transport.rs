@@ -144,6 +144,7 @@ fn ends(route: Option<Route>, sleeps: bool) -> [End; 2] {
                         ports: None,
                         encrypt: false,
                         start_limit: None,
+                        reconnect: Duration::from_secs(30),
                         faults: None,
                     })
                     .expect("listens")

@@ -38,6 +38,14 @@ pub struct Config {
     /// only works because messages are buffered is found out, and receives from any source that could
     /// have taken messages of several ranks are named. Default: 0.
     pub check: bool,
+    /// `PHALANX_RECONNECT`: how long to try to make a TCP connection between two ranks again that has broken,
+    /// without a sign of life from the other one's host; seconds, may be fractional. 0: a break ends the job. All
+    /// ranks must be given the same. Default: 30.
+    pub reconnect: Option<Duration>,
+    /// `PHALANX_FAULT_RESET_MILLIS`: reset all TCP connections of this rank so often, for tests of what
+    /// happens then. Default: never.
+    #[doc(hidden)]
+    pub reset_every: Option<Duration>,
 }
 
 impl Config {
@@ -71,17 +79,16 @@ impl Config {
             Some(1) => Ok(Some(true)),
             Some(other) => Err(format!("{name}={other} is neither 0 nor 1")),
         };
-        let timeout =
-            match lookup("PHALANX_TIMEOUT") {
-                None => None,
-                Some(text) => {
-                    let seconds: Option<f64> = text.trim().parse().ok();
-                    let limit = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
-                    Some(limit.ok_or_else(|| {
-                        format!("PHALANX_TIMEOUT={text} is not a number of seconds")
-                    })?)
-                }
+        let seconds = |name: &str| -> Result<Option<Duration>, String> {
+            let Some(text) = lookup(name) else {
+                return Ok(None);
             };
+            let seconds: Option<f64> = text.trim().parse().ok();
+            let limit = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+            limit
+                .map(Some)
+                .ok_or_else(|| format!("{name}={text} is not a number of seconds"))
+        };
         let threads = match number("PHALANX_THREADS")? {
             Some(0) => return Err("PHALANX_THREADS=0: there must be at least one rank".into()),
             other => other.and_then(|n| usize::try_from(n).ok()),
@@ -92,7 +99,11 @@ impl Config {
             single_copy: switch("PHALANX_SINGLE_COPY")?,
             check: switch("PHALANX_CHECK")?.unwrap_or(false),
             encrypt: switch("PHALANX_ENCRYPT")?.unwrap_or(false),
-            timeout,
+            timeout: seconds("PHALANX_TIMEOUT")?,
+            reconnect: seconds("PHALANX_RECONNECT")?,
+            reset_every: number("PHALANX_FAULT_RESET_MILLIS")?
+                .filter(|millis| *millis > 0)
+                .map(Duration::from_millis),
             algorithms: lookup("PHALANX_ALGORITHMS").unwrap_or_default(),
             threads,
             interface: lookup("PHALANX_INTERFACE").filter(|text| !text.trim().is_empty()),
@@ -140,6 +151,7 @@ mod tests {
         );
         for (name, value) in [
             ("PHALANX_TIMEOUT", "-1"),
+            ("PHALANX_RECONNECT", "soon"),
             ("PHALANX_THREADS", "0"),
             ("PHALANX_YIELDS", "many"),
             ("PHALANX_CHECK", "yes"),

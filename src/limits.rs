@@ -109,6 +109,22 @@ pub const GREETING_MILLIS_MAX: u64 = 30_000;
 /// Time for the operating system to establish a connection.
 pub const CONNECT_MILLIS_MAX: u64 = 10_000;
 
+/// A TCP connection between ranks that breaks is made again as long as nothing was heard from the peer's host for
+/// no more than this time, unless the user says something else.
+pub const RECONNECT_MILLIS: u64 = 30_000;
+/// Time that the side which did not make a connection leaves it to the other one to make it again.
+pub const RECONNECT_YIELD_MILLIS: u64 = 250;
+/// Copies of what was written to one TCP connection and the peer has not acknowledged: beyond this nothing more is
+/// written before it does.
+pub const RESEND_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// After so many bytes that have arrived over TCP the peer is told so.
+pub const ACKNOWLEDGE_BYTES: u64 = 64 * 1024;
+/// Payloads that are read again if a TCP connection breaks are copied, when their owner waits for the peer's
+/// acknowledgement: in a blocking send up to this length at once, otherwise before it sleeps.
+pub const LOAN_COPY_BYTES_MAX: u64 = 256 * 1024;
+/// Memory for copies that a rank keeps for the next ones.
+pub const SPARE_BYTES_MAX: usize = 512 * 1024;
+
 /// Time that a broken connection waits for the launcher's word on the peer's fate.
 pub const VERDICT_MILLIS_MAX: u64 = 3_000;
 
@@ -166,4 +182,6 @@ const _: () = assert!(EAGER_BYTES_MAX + ENVELOPE_CREDIT_BYTES <= CREDIT_BYTES_MA
 const _: () = assert!(EAGER_THREADS_BYTES_MAX <= EAGER_BYTES_MAX);
 const _: () = assert!(CREDIT_BYTES_MIN >= 4 * ENVELOPE_CREDIT_BYTES);
 const _: () = assert!(CREDIT_BYTES_MAX <= UNEXPECTED_BYTES_MAX);
+const _: () = assert!(CREDIT_BYTES_MAX < RESEND_BYTES_MAX);
+const _: () = assert!(2 * ACKNOWLEDGE_BYTES < RESEND_BYTES_MAX as u64);
 const _: () = assert!(OUTPUT_PIECE_BYTES_MAX < CONTROL_FRAME_BYTES_MAX);

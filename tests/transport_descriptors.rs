@@ -43,6 +43,7 @@ fn start(rank: u32) -> Fabric {
         ports: None,
         encrypt: false,
         start_limit: None,
+        reconnect: Duration::from_secs(30),
         faults: None,
     };
     Fabric::sockets(config).expect("listens").0

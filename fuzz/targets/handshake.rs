@@ -54,7 +54,7 @@ fuzz_target!(|input: Input| {
     }
 
     let greeting = Greeting::read(&me, &hello, [2; 16]).expect("genuine");
-    let (acceptor, challenge) = greeting.proceed(&me, [2; 16], 0);
+    let (acceptor, challenge) = greeting.proceed(&me, [2; 16], 0, 0);
     let said = altered(&challenge, &challenge_change, keep(1));
     assert_eq!(initiator.answer(&said).is_ok(), said == challenge);
 

@@ -70,6 +70,8 @@ enum SendPhase {
         offset: u64,
         length: u64,
         unwritten: u64,
+        /// Bytes handed out that whoever writes them may still read.
+        lent: u64,
     },
 }
 
@@ -309,7 +311,7 @@ impl Engine {
             }
             // Not about messages: the layer above deals with it.
             Kind::Dispute => Ok(Landing::Discard),
-            Kind::Goodbye => Ok(Landing::Nothing),
+            Kind::Goodbye | Kind::Acknowledge => Ok(Landing::Nothing),
         }
     }
 

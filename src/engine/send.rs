@@ -17,8 +17,18 @@ impl Engine {
         self.start_send(outgoing)
     }
 
-    /// `length` bytes of the part that was handed out last are written.
-    pub fn part_sent(&mut self, id: SendId, written: u64) {
+    /// So many bytes of the part that was handed out last are written, and will be read again if the
+    /// connection breaks: the next part may follow.
+    pub fn part_written(&mut self, id: SendId, written: u64) {
+        self.part_moved(id, written, 0);
+    }
+
+    /// So many bytes, of the oldest that were handed out, are written and will not be read again.
+    pub fn part_sent(&mut self, id: SendId, given_back: u64) {
+        self.part_moved(id, 0, given_back);
+    }
+
+    fn part_moved(&mut self, id: SendId, written: u64, given_back: u64) {
         let Some(send) = self.sends.get_mut(id) else {
             return;
         };
@@ -26,18 +36,19 @@ impl Engine {
             offset,
             length,
             unwritten,
+            lent,
             ..
         } = &mut send.phase
         else {
             return;
         };
-        *unwritten = unwritten.saturating_sub(written);
-        if *unwritten > 0 {
-            return;
-        }
-        if offset == length {
+        let before = *unwritten;
+        *lent = lent.saturating_sub(given_back);
+        *unwritten = unwritten.saturating_sub(written).min(*lent);
+        let all = offset == length;
+        if all && *lent == 0 {
             self.send_done(id, Ok(()));
-        } else {
+        } else if !all && before > 0 && *unwritten == 0 {
             self.next_part(id);
         }
     }
@@ -62,12 +73,12 @@ impl Engine {
             SendPhase::Sending {
                 offset,
                 length,
-                unwritten,
+                lent,
                 ..
             } if offset == length => Some(Unwritten {
                 buffer: outgoing.buffer,
-                offset: offset - unwritten,
-                length: unwritten,
+                offset: offset - lent,
+                length: lent,
             }),
             SendPhase::Requested | SendPhase::Sending { .. } => {
                 let header = Header {
@@ -111,6 +122,7 @@ impl Engine {
             offset: 0,
             length,
             unwritten: 0,
+            lent: 0,
         };
         self.next_part(id);
         Ok(())
@@ -163,6 +175,7 @@ impl Engine {
             offset,
             length,
             unwritten,
+            lent,
         } = &mut send.phase
         else {
             return;
@@ -185,6 +198,7 @@ impl Engine {
         };
         *offset += part;
         *unwritten = part;
+        *lent += part;
         self.actions.push_back(action);
     }
 }

@@ -53,6 +53,19 @@
 //! `phalanx run --report-json FILE` writes the same for programs: the first cause with its rank, call and place, what
 //! became of each rank, the ranks of a deadlock, the exit code. `docs/report.md` describes the file.
 //!
+//! # A connection that breaks
+//!
+//! A TCP connection between two ranks that breaks while both live, by a reset, a firewall that forgets it, a link that
+//! goes down for a moment, is no failure: it is made again, and goes on where it broke. Messages arrive once, in order,
+//! unaltered; they are late by the time that it took. Only when the peer's host gives no sign of life for 30 s
+//! (`PHALANX_RECONNECT`, seconds; 0: a break is an end, as it always is between ranks of one host) is the peer lost, and the
+//! error says what broke, how long it was tried and what happened at each address. A peer that computes meanwhile is
+//! not lost however long it takes; one whose process has ended is told by the launcher at once.
+//!
+//! What is not found out is a connection that goes silent without breaking: the operating system tries for many minutes
+//! before it gives such a connection up. And a rank that has finalized is gone as soon as the peer's host has
+//! everything: should that host lose what it has acknowledged, the peer sees the rank lost.
+//!
 //! # Collectives that do not match
 //!
 //! All ranks of a communicator have to call the same collectives in the same order. When one calls an

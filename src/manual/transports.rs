@@ -59,6 +59,12 @@
 //! one before has failed; the handshake tells whether the right rank has answered, and somebody else
 //! at the same private address is passed over. Hosts may have IPv4 addresses, IPv6 ones, or both. When all fail, the error names each with its own reason.
 //!
+//! A TCP connection that breaks is made again, by the side that made it and a little later by the other one too. Each side
+//! keeps what it has written until the other one has acknowledged it, says in the greeting how many bytes have arrived,
+//! and goes on from there ([failures](crate::manual::failures)). Short messages are copied for that, at most 4 MiB for each
+//! connection; long ones stay where they are until they are acknowledged, which costs a blocking send of up to 256 KiB a
+//! copy, made while the peer reads.
+//!
 //! # Who may connect
 //!
 //! Shared memory is inherited, and open to nobody else. Every connection begins with a handshake in which each side proves that it knows the 32-byte secret of

@@ -102,6 +102,7 @@ impl Core {
             }
         }
         let quiet = self.state.lost.is_empty()
+            && self.state.broken.is_empty()
             && self.state.disputes.is_quiet()
             && self.suspects.is_empty();
         if !quiet {
@@ -110,6 +111,10 @@ impl Core {
     }
 
     fn settle_troubles(&mut self, now: Instant) {
+        let broken = std::mem::take(&mut self.state.broken);
+        if let Some(control) = self.control.as_mut().filter(|_| !broken.is_empty()) {
+            control.watch(&broken, false);
+        }
         while let Some((peer, why)) = self.state.lost.pop() {
             self.peer_lost(peer, why, now);
             self.perform();

@@ -117,6 +117,8 @@ pub(crate) struct State {
     parts: HashMap<SendId, Part, FxBuildHasher>,
     /// Peers whose address a transport asks for.
     pub(crate) lookups: Vec<Peer>,
+    /// Peers whose connections have broken: the launcher knows whether they live.
+    pub(crate) broken: Vec<Peer>,
     /// Connections that ended since the last look.
     pub(crate) lost: Vec<(Peer, Lost)>,
     pub(crate) failure: Option<Arc<JobFailure>>,
@@ -148,6 +150,7 @@ impl State {
             staged: HashMap::default(),
             parts: HashMap::default(),
             lookups: Vec::new(),
+            broken: Vec::new(),
             lost: Vec::new(),
             failure: None,
             departures: HashMap::default(),
@@ -382,6 +385,10 @@ impl Sink for State {
             .get(from..from.checked_add(length)?)
     }
 
+    fn written(&mut self, _peer: Peer, id: LentId, length: u64) {
+        self.engine.part_written(send_of(id), length);
+    }
+
     fn sent(&mut self, _peer: Peer, id: LentId, length: u64) {
         let send = send_of(id);
         self.engine.part_sent(send, length);
@@ -396,6 +403,10 @@ impl Sink for State {
 
     fn lookup(&mut self, peer: Peer) {
         self.lookups.push(peer);
+    }
+
+    fn broken(&mut self, peer: Peer) {
+        self.broken.push(peer);
     }
 
     fn lost(&mut self, peer: Peer, why: Lost) {

@@ -51,6 +51,8 @@ pub(crate) struct Vigil {
     entered: Option<WaitKey>,
     /// The launcher was told that it lasts.
     told: bool,
+    /// A blocking send: it may be that only the acknowledgement of what was written is missing.
+    pub(crate) sends: bool,
 }
 
 /// A wait that lasts.
@@ -80,6 +82,7 @@ impl From<Option<Instant>> for Vigil {
             begun: None,
             entered: None,
             told: false,
+            sends: false,
         }
     }
 }
@@ -92,6 +95,7 @@ impl Vigil {
             begun: None,
             entered: None,
             told: false,
+            sends: false,
         }
     }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::kin::{self, Kin};
 use super::progress::{Core, WATCH_AFTER};
 use super::vigil::Vigil;
+use crate::limits::LOAN_COPY_BYTES_MAX;
 use crate::transport::{Waiter, Waker};
 
 /// How long each stage of waiting lasts.
@@ -52,6 +53,18 @@ pub(crate) struct Station {
     patience: Patience,
     /// The ranks of this process, when they are its threads.
     pub(super) kin: Kin,
+}
+
+impl Core {
+    /// Payloads up to so many bytes that were written to a connection need not be lent any longer. `true`
+    /// when that may have completed something.
+    pub(crate) fn settle_loans(&mut self, most: u64) -> bool {
+        let settled = self.fabric.settle_loans(most, &mut self.state);
+        if settled {
+            self.settle();
+        }
+        settled
+    }
 }
 
 impl Station {
@@ -140,7 +153,7 @@ impl Station {
             }
             let moved = core.turn(now);
             self.tell(&mut core);
-            if moved {
+            if moved || (vigil.sends && core.settle_loans(LOAN_COPY_BYTES_MAX)) {
                 idle.moved();
                 continue;
             }
@@ -157,7 +170,7 @@ impl Station {
                     std::thread::yield_now();
                     self.lock()
                 }
-                Stage::Park { .. } if !core.rest() => core,
+                Stage::Park { .. } if core.settle_loans(u64::MAX) || !core.rest() => core,
                 Stage::Park { waited } => {
                     if waited >= WATCH_AFTER {
                         let lasts = core.keep(&mut vigil, now);

@@ -352,6 +352,18 @@ impl Fabric {
         !self.own.is_empty()
     }
 
+    /// Gives payloads of at most so many bytes back that were lent, are written, and would be read again if the
+    /// connection broke: they are copied. `true` when there were any. To be called while somebody waits for them
+    /// and a turn has found nothing, with no limit before the [`Waiter`] is used.
+    pub fn settle_loans(&mut self, most: u64, sink: &mut impl Sink) -> bool {
+        let sockets = match &mut self.links {
+            Links::Threads(_) | Links::Shared(_) => return false,
+            Links::Sockets(sockets) => sockets,
+            Links::Mixed(mixed) => &mut mixed.sockets,
+        };
+        sockets.has_loans() && sockets.settle_loans(most, sink)
+    }
+
     /// To be called, with nothing done in between, before the [`Waiter`] is used. `false` when there is
     /// something to do after all: call [`progress`](Self::progress) instead.
     pub fn rest(&mut self) -> bool {

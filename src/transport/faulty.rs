@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// What goes wrong on the connections of one fabric. The same seed gives the same faults for the
 /// same sequence of calls.
@@ -18,6 +19,13 @@ pub struct Faults {
     pub pause_percent: u8,
     /// A connection breaks after so many bytes were written to it.
     pub break_after_bytes: Option<u64>,
+    /// A TCP connection is reset at a random one of so many bytes that were read or written, and all that is
+    /// under way in either direction is destroyed.
+    pub reset_within_bytes: Option<u64>,
+    /// So many connections suffer from the above; the later ones do not.
+    pub broken_connections_max: Option<u32>,
+    /// All TCP connections of the fabric are reset so often.
+    pub reset_every: Option<Duration>,
     /// So many attempts to connect fail first.
     pub refused_connections: u32,
 }
@@ -27,6 +35,8 @@ pub struct Faults {
 pub(super) struct Plan {
     faults: Faults,
     connections: Arc<AtomicU32>,
+    /// When all are reset next.
+    reset_at: Option<Instant>,
 }
 
 impl Plan {
@@ -34,17 +44,38 @@ impl Plan {
         Self {
             faults,
             connections: Arc::default(),
+            reset_at: None,
         }
     }
 
     /// The faults of the next connection.
     pub(super) fn connection(&self) -> Box<Fault> {
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
-        Box::new(Fault {
+        let mut fault = Fault {
             state: self.faults.seed ^ (u64::from(number) << 32),
             written: 0,
+            read: 0,
+            reset_after: None,
             faults: self.faults.clone(),
-        })
+        };
+        let spared = self.faults.broken_connections_max;
+        if spared.is_some_and(|most| number >= most) {
+            fault.faults.break_after_bytes = None;
+        } else if let Some(most) = self.faults.reset_within_bytes {
+            fault.reset_after = Some(fault.random() % most.max(1));
+        }
+        Box::new(fault)
+    }
+
+    /// Whether it is time to reset all connections, if it ever is. `Err`: when that time comes.
+    pub(super) fn resets_now(&mut self, now: Instant) -> Option<Result<(), Instant>> {
+        let pause = self.faults.reset_every?;
+        let at = *self.reset_at.get_or_insert(now + pause);
+        if at > now {
+            return Some(Err(at));
+        }
+        self.reset_at = Some(now + pause);
+        Some(Ok(()))
     }
 
     /// Whether this attempt to connect must fail.
@@ -62,6 +93,9 @@ pub(super) struct Fault {
     faults: Faults,
     state: u64,
     written: u64,
+    read: u64,
+    /// The connection is reset when so many bytes were read and written.
+    reset_after: Option<u64>,
 }
 
 impl Fault {
@@ -86,9 +120,22 @@ impl Fault {
         }
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "the counterpart of limit_write")]
-    pub(super) fn limit_read(&mut self) -> io::Result<Option<usize>> {
-        Ok(self.limit())
+    /// Whether the connection is to be reset now. Told once.
+    pub(super) fn resets(&mut self) -> bool {
+        let done = self.read + self.written;
+        self.reset_after.take_if(|most| done >= *most).is_some()
+    }
+
+    fn until_reset(&self) -> usize {
+        let left = self.reset_after.map_or(u64::MAX, |most| {
+            most.saturating_sub(self.read + self.written)
+        });
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn limit_read(&mut self) -> Option<usize> {
+        let left = self.until_reset();
+        self.limit().map(|limit| limit.min(left))
     }
 
     pub(super) fn limit_write(&mut self) -> io::Result<Option<usize>> {
@@ -103,10 +150,15 @@ impl Fault {
             ));
         }
         let left = usize::try_from(left.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        let left = left.min(self.until_reset());
         Ok(self.limit().map(|limit| limit.min(left)))
     }
 
     pub(super) const fn wrote(&mut self, bytes: usize) {
         self.written += bytes as u64;
+    }
+
+    pub(super) const fn has_read(&mut self, bytes: usize) {
+        self.read += bytes as u64;
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Accept, Lost, Sink, traced};
 use crate::base::ids::{Epoch, Peer};
+use crate::limits::EAGER_BYTES_MAX;
 use crate::wire::header::{HEADER_BYTES, Header, Kind};
 
 /// Whose bytes they are, and what is done with them.
@@ -22,6 +23,8 @@ struct Incoming {
     wanted: bool,
     at: u64,
     length: u64,
+    /// Its sender may wait to hear that it has arrived.
+    lent: bool,
 }
 
 #[derive(Debug)]
@@ -31,8 +34,12 @@ pub(super) struct Inbox {
     body: Option<Incoming>,
     /// The peer has said that nothing follows.
     pub(super) finished: bool,
-    /// Frames that have arrived, or begun to.
+    /// Frames that have arrived, or begun to; without acknowledgements.
     pub(super) frames: u64,
+    /// So many bytes have reached the peer, as it says.
+    pub(super) acknowledged: u64,
+    /// A payload has arrived that its sender may have lent until it knows.
+    pub(super) owes: bool,
 }
 
 impl Default for Inbox {
@@ -43,6 +50,8 @@ impl Default for Inbox {
             body: None,
             finished: false,
             frames: 0,
+            acknowledged: 0,
+            owes: false,
         }
     }
 }
@@ -60,6 +69,7 @@ impl Inbox {
             wanted,
             at,
             length,
+            ..
         }) = &mut self.body
         else {
             return &mut [];
@@ -87,6 +97,7 @@ impl Inbox {
         body.at += count as u64;
         if body.at == body.length {
             let key = body.key;
+            self.owes |= body.lent;
             self.body = None;
             if let Some(key) = key {
                 sink.done(rules.peer, key);
@@ -166,6 +177,10 @@ impl Inbox {
                 rules.peer, header.epoch.0, rules.epoch.0
             )));
         }
+        if header.kind == Kind::Acknowledge {
+            self.acknowledged = self.acknowledged.max(header.place);
+            return Ok(());
+        }
         self.note(rules.peer, header);
         if header.kind == Kind::Goodbye {
             self.finished = true;
@@ -184,6 +199,7 @@ impl Inbox {
                 wanted: true,
                 at: 0,
                 length,
+                lent: length > EAGER_BYTES_MAX as u64,
             });
         }
         Ok(())

@@ -129,11 +129,24 @@ pub trait Sink {
     /// zeros are sent in its place, so that the stream stays in step.
     fn lent(&self, id: LentId, offset: u64, length: usize) -> Option<&[u8]>;
 
+    /// `length` bytes of a lent payload were written, which [`sent`](Self::sent) will give back when the peer
+    /// has acknowledged them: more of the same message may follow. Not told where they are given back as soon as
+    /// they are written.
+    fn written(&mut self, peer: Peer, id: LentId, length: u64) {
+        let _ = (peer, id, length);
+    }
+
     /// `length` bytes of a lent payload were written; they are not needed any more.
     fn sent(&mut self, peer: Peer, id: LentId, length: u64);
 
     /// The address of this peer is needed to go on; answer with [`Fabric::resolve`].
     fn lookup(&mut self, peer: Peer);
+
+    /// The connection to this peer has broken, and is being made again: nothing is lost as long as its process
+    /// lives. Whoever knows that it has ended says so with [`Fabric::gone`].
+    fn broken(&mut self, peer: Peer) {
+        let _ = peer;
+    }
 
     /// The connection to this peer has ended: nothing more will arrive, nothing more can be sent.
     fn lost(&mut self, peer: Peer, why: Lost);

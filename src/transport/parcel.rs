@@ -22,6 +22,8 @@ pub(super) enum Body {
         end: u8,
     },
     Kept(Bytes),
+    /// The same in memory that is used again; only ever read as a whole.
+    Copy(Vec<u8>),
     Lent {
         id: LentId,
         offset: u64,
@@ -64,6 +66,7 @@ impl Body {
         match self {
             Self::Small { at, end, .. } => u64::from(end - at),
             Self::Kept(bytes) => bytes.len() as u64,
+            Self::Copy(bytes) => bytes.len() as u64,
             Self::Lent { length, .. } => *length,
         }
     }
@@ -73,17 +76,27 @@ impl Body {
         match self {
             Self::Small { bytes, at, end } => &bytes[usize::from(*at)..usize::from(*end)],
             Self::Kept(bytes) => bytes,
+            Self::Copy(bytes) => bytes,
             Self::Lent { .. } => &[],
         }
     }
 
     /// The next bytes: all that remain, or fewer when zeros stand in for them.
     pub(super) fn peek<'a>(&'a self, sink: &'a impl Sink) -> &'a [u8] {
+        self.peek_from(0, sink)
+    }
+
+    /// The same without the first `at` bytes.
+    pub(super) fn peek_from<'a>(&'a self, at: u64, sink: &'a impl Sink) -> &'a [u8] {
         match self {
-            Self::Small { .. } | Self::Kept(_) => self.kept(),
+            Self::Small { .. } | Self::Kept(_) | Self::Copy(_) => {
+                let at = usize::try_from(at).unwrap_or(usize::MAX);
+                self.kept().get(at..).unwrap_or_default()
+            }
             Self::Lent { id, offset, length } => {
-                let length = usize::try_from(*length).unwrap_or(usize::MAX);
-                match sink.lent(*id, *offset, length) {
+                let length = length.saturating_sub(at);
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                match sink.lent(*id, *offset + at, length) {
                     Some(bytes) if !bytes.is_empty() => &bytes[..bytes.len().min(length)],
                     _ => &ZEROS[..ZEROS.len().min(length)],
                 }
@@ -97,6 +110,7 @@ impl Body {
             #[expect(clippy::cast_possible_truncation, reason = "at most SMALL_BYTES")]
             Self::Small { at, .. } => *at += count as u8,
             Self::Kept(bytes) => bytes.advance(count),
+            Self::Copy(bytes) => drop(bytes.drain(..count)),
             Self::Lent { id, offset, length } => {
                 *offset += count as u64;
                 *length -= count as u64;
@@ -104,6 +118,25 @@ impl Body {
                     sink.sent(to, *id, count as u64);
                 }
             }
+        }
+    }
+
+    /// A copy of what is lent; zeros where it was withdrawn.
+    pub(super) fn copy_of_loan(&self, sink: &impl Sink) -> Self {
+        let length = self.remaining();
+        let mut copy = Vec::with_capacity(usize::try_from(length).unwrap_or(usize::MAX));
+        while (copy.len() as u64) < length {
+            copy.extend_from_slice(self.peek_from(copy.len() as u64, sink));
+        }
+        Self::Kept(copy.into())
+    }
+
+    /// Bytes that it occupies outside of itself.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Kept(bytes) => bytes.len(),
+            Self::Copy(bytes) => bytes.capacity(),
+            Self::Small { .. } | Self::Lent { .. } => 0,
         }
     }
 

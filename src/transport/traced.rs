@@ -19,3 +19,7 @@ pub(super) fn arrived(from: Peer, header: &Header) {
 pub(super) fn lost(peer: Peer, why: &Lost) {
     tracing::debug!(target: "phalanx::frames", peer = peer.0, ?why, "lost");
 }
+
+pub(super) fn broken(peer: Peer) {
+    tracing::debug!(target: "phalanx::frames", peer = peer.0, "broken, to be made again");
+}

@@ -27,7 +27,7 @@ pub use rendezvous::{Arrival, FromMeeting, ToMeeting};
 pub use stall::{Answer, Awaits, Traffic, Wait};
 
 /// The version of everything in this module and of the frame header; both sides must agree exactly.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// Environment variable that holds the number of the inherited control descriptor.
 pub const CONTROL_FD_VARIABLE: &str = "PHALANX_CONTROL_FD";

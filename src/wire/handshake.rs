@@ -28,16 +28,19 @@
 //! | 16..24 | job         | 12..16    | zero     |       |     |
 //! | 24..28 | from        | 16..32    | nonce    |       |     |
 //! | 28..32 | to          | 32..40    | received |       |     |
-//! | 32..48 | nonce       | 40..48    | zero     |       |     |
-//! | 48..52 | attempt     | 48..80    | MAC      |       |     |
-//! | 52..56 | connections |           |          |       |     |
+//! | 32..48 | nonce       | 40..44    | number   |       |     |
+//! | 48..52 | attempt     | 44..48    | zero     |       |     |
+//! | 52..56 | connections | 48..80    | MAC      |       |     |
 //! | 56..64 | received    |           |          |       |     |
 //! | 64..96 | MAC         |           |          |       |     |
 //!
 //! `attempt` grows with every attempt of one rank to reach another: an acceptor answers a `Hello` of an
-//! earlier one as little as one that it has seen before, so a recorded one is of no use. `received` says
-//! how many bytes of the peer's stream have arrived through earlier connections, and `connections` how
-//! many of those there were.
+//! earlier one as little as one that it has seen before, so a recorded one is of no use.
+//!
+//! A link outlives its connections: the stream of each direction goes on where the last one broke. `received`
+//! says how many bytes of the peer's stream have arrived through earlier connections, `connections` the number
+//! of the latest of these that was complete for the initiator, and `number` the number of the new one, which the
+//! acceptor makes greater than any that one of the two knows.
 //!
 //! The only flag, 1, asks for encryption: then a message of the exchange of keys follows the `Hello`, and another
 //! one a `Challenge` that wants the connection, both as [`sealed`](super::sealed) says, and what follows, the
@@ -84,7 +87,7 @@ pub struct Opening {
     /// Number of the attempt: the first is 1. Greetings to several addresses of the peer at the same
     /// time belong to one attempt.
     pub attempt: u32,
-    /// Complete connections to the peer that there were before.
+    /// Number of the latest connection to the peer that was complete; 0: there was none.
     pub connections: u32,
     /// Bytes of the peer's stream that have arrived through them.
     pub received: u64,
@@ -112,6 +115,8 @@ pub struct Wanted {
     pub proof: [u8; PROOF_BYTES],
     /// Bytes of the initiator's stream that have arrived through earlier connections.
     pub received: u64,
+    /// The number of this connection, among those of the two ranks.
+    pub number: u32,
 }
 
 /// What both sides of a connection must agree on.
@@ -157,6 +162,9 @@ pub enum Refusal {
     /// It has finalized.
     #[error("it has finalized")]
     Finished = 8,
+    /// What the initiator says it has received cannot be: it is not the process that was connected before.
+    #[error("it was connected to another process under the name of this rank")]
+    Session = 9,
     /// One of the two wants what follows to be encrypted, and the other does not.
     #[error(
         "only one of the two encrypts: give --encrypt, or PHALANX_ENCRYPT, to all ranks or to none"
@@ -175,6 +183,7 @@ impl Refusal {
             6 => Self::Duplicate,
             7 => Self::Gone,
             8 => Self::Finished,
+            9 => Self::Session,
             10 => Self::Encryption,
             _ => return None,
         })
@@ -239,13 +248,14 @@ impl Initiator {
         if !verify(&self.secret, b"challenge", &[&self.hello, said], tag) {
             return Err(InitiatorError::Authentication);
         }
-        if said[5..8] != [0; 3] || said[12..16] != [0; 4] || said[40..48] != [0; 8] {
+        if said[5..8] != [0; 3] || said[12..16] != [0; 4] || said[44..48] != [0; 4] {
             return Err(InitiatorError::Malformed);
         }
         match said[4] {
             0 => Ok(Wanted {
                 proof: mac(&self.secret, b"proof", &[&self.hello, challenge]),
                 received: u64_at(said, 32),
+                number: u32_at(said, 40),
             }),
             verdict => Err(Refusal::from_byte(verdict)
                 .map_or(InitiatorError::Malformed, InitiatorError::Refused)),
@@ -312,19 +322,22 @@ impl Greeting {
     }
 
     /// The answer that asks for the proof, and the state that will judge it. `received` bytes of the
-    /// initiator's stream have arrived through earlier connections.
+    /// initiator's stream have arrived through earlier connections, of which `latest` was the last one.
     pub fn proceed(
         self,
         me: &Identity,
         nonce: Nonce,
         received: u64,
+        latest: u32,
     ) -> (Acceptor, [u8; CHALLENGE_BYTES]) {
-        let challenge = self.challenge(me, 0, nonce, received);
+        let number = latest.max(self.opening.connections).saturating_add(1);
+        let challenge = self.challenge(me, 0, nonce, received, number);
         let proof = mac(&me.secret, b"proof", &[&self.hello, &challenge]);
         let (from, opening) = (self.from, self.opening);
         let acceptor = Acceptor {
             from,
             opening,
+            number,
             proof,
         };
         (acceptor, challenge)
@@ -332,7 +345,7 @@ impl Greeting {
 
     /// The answer that refuses the connection.
     pub fn refuse(&self, me: &Identity, why: Refusal, nonce: Nonce) -> [u8; CHALLENGE_BYTES] {
-        self.challenge(me, why as u8, nonce, 0)
+        self.challenge(me, why as u8, nonce, 0, 0)
     }
 
     fn challenge(
@@ -341,9 +354,11 @@ impl Greeting {
         verdict: u8,
         nonce: Nonce,
         received: u64,
+        number: u32,
     ) -> [u8; CHALLENGE_BYTES] {
         let mut bytes = challenge_bytes(verdict, nonce);
         bytes[32..40].copy_from_slice(&received.to_le_bytes());
+        bytes[40..44].copy_from_slice(&number.to_le_bytes());
         let (said, tag) = bytes.split_at_mut(CHALLENGE_BYTES - MAC_BYTES);
         tag.copy_from_slice(&mac(&me.secret, b"challenge", &[&self.hello, said]));
         bytes
@@ -357,6 +372,8 @@ pub struct Acceptor {
     pub from: Peer,
     /// What it says of its attempt.
     pub opening: Opening,
+    /// The number of this connection.
+    pub number: u32,
     proof: [u8; PROOF_BYTES],
 }
 

@@ -49,6 +49,9 @@ pub enum Kind {
     /// The sender called another collective as number `tag` of the context: `length` bytes of text say
     /// what.
     Dispute = 10,
+    /// So many bytes (`place`) of the receiver's stream have reached the sender, through all connections that
+    /// the two have had: they need not be kept any longer.
+    Acknowledge = 11,
 }
 
 impl Kind {
@@ -64,6 +67,7 @@ impl Kind {
             8 => Self::Starved,
             9 => Self::Goodbye,
             10 => Self::Dispute,
+            11 => Self::Acknowledge,
             _ => return None,
         })
     }

@@ -220,7 +220,8 @@ fn a_connection_that_breaks_within_a_frame_is_broken() {
     let _watchdog = watchdog("breaks");
     for link in [Link::Unix, Link::Tcp] {
         for bytes in [1_u64, 95, 96, 120, 128, 129, 180, 184, 185, 2000, 400_000] {
-            let job = Job::new(link, 2, seed("breaks"));
+            let mut job = Job::new(link, 2, seed("breaks"));
+            job.reconnect = Duration::ZERO;
             let mut config = job.config(0);
             config.start_limit = Some(Duration::from_millis(100));
             config.faults = Some(Faults {

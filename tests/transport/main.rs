@@ -4,6 +4,7 @@ mod conformance;
 mod encryption;
 mod endings;
 mod rig;
+mod sessions;
 mod storms;
 mod strangers;
 mod waiting;

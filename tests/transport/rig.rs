@@ -113,6 +113,8 @@ pub(crate) struct Job {
     pub(crate) size: u32,
     pub(crate) seed: u64,
     pub(crate) epoch: Epoch,
+    /// How long a TCP connection that breaks is made again: short, because nobody here says who has died.
+    pub(crate) reconnect: Duration,
     /// The memory that the ranks share, if they do.
     segments: Vec<Arc<Segment>>,
 }
@@ -129,6 +131,7 @@ impl Job {
             size,
             seed,
             epoch: Epoch(0),
+            reconnect: Duration::from_millis(300),
             segments: match link {
                 Link::Shared => vec![segment(size)],
                 Link::Mixed => vec![segment(size.div_ceil(2)), segment((size / 2).max(1))],
@@ -154,17 +157,26 @@ impl Job {
             ports: None,
             encrypt: self.link.is_encrypted(),
             start_limit: None,
+            reconnect: self.reconnect,
             faults: self.link.is_faulty().then(|| Faults {
                 seed: self.seed ^ u64::from(rank),
                 piece_bytes_max: 5000,
                 pause_percent: 20,
-                break_after_bytes: None,
                 refused_connections: 2,
+                ..Faults::default()
             }),
         }
     }
 
     pub(crate) fn start(&self, rank: u32) -> Node {
+        self.start_with(rank, self.config(rank).faults)
+    }
+
+    pub(crate) fn start_with(&self, rank: u32, faults: Option<Faults>) -> Node {
+        let config = SocketsConfig {
+            faults,
+            ..self.config(rank)
+        };
         if !self.segments.is_empty() {
             let nodes = self.segments.len() as u32;
             let here = (0..self.size).filter(|peer| peer % nodes == rank % nodes);
@@ -177,13 +189,13 @@ impl Job {
                 long: LongMessages::Pulled,
             };
             let started = match self.link {
-                Link::Mixed => Fabric::mixed(shared, self.config(rank)),
+                Link::Mixed => Fabric::mixed(shared, config),
                 _ => Fabric::shared(shared),
             };
             let (fabric, waiter) = started.expect("starts");
             return Node::new(fabric, waiter);
         }
-        let (fabric, waiter) = Fabric::sockets(self.config(rank)).expect("listens");
+        let (fabric, waiter) = Fabric::sockets(config).expect("listens");
         Node::new(fabric, waiter)
     }
 
@@ -225,6 +237,7 @@ pub(crate) struct TestSink {
     pub(crate) arrived: VecDeque<Arrived>,
     pub(crate) lost: Vec<(Peer, Lost)>,
     pub(crate) lookups: Vec<Peer>,
+    pub(crate) broken: Vec<Peer>,
     pub(crate) lent: HashMap<u64, Vec<u8>>,
     pub(crate) given_back: HashMap<u64, u64>,
     /// Payloads get no more space than this.
@@ -314,6 +327,10 @@ impl Sink for TestSink {
         self.lookups.push(peer);
     }
 
+    fn broken(&mut self, peer: Peer) {
+        self.broken.push(peer);
+    }
+
     fn lost(&mut self, peer: Peer, why: Lost) {
         assert!(
             self.lost.iter().all(|(lost, _)| *lost != peer),
@@ -398,19 +415,31 @@ pub(crate) fn answer_lookups(node: &mut Node, addresses: &HashMap<u32, Vec<Socke
 }
 
 /// Drives all ranks in turn until `enough`.
-pub(crate) fn drive(nodes: &mut [Node], mut enough: impl FnMut(&mut [Node]) -> bool) {
+pub(crate) fn drive(nodes: &mut [Node], enough: impl FnMut(&mut [Node]) -> bool) {
     let addresses: HashMap<u32, Vec<SocketAddr>> = nodes
         .iter()
         .map(|node| (node.rank().0, node.fabric.addresses()))
         .filter(|(_, addresses)| !addresses.is_empty())
         .collect();
+    drive_with(nodes, &addresses, enough);
+}
+
+/// The same, where others may be listening as well.
+pub(crate) fn drive_with(
+    nodes: &mut [Node],
+    addresses: &HashMap<u32, Vec<SocketAddr>>,
+    mut enough: impl FnMut(&mut [Node]) -> bool,
+) {
     while !enough(nodes) {
         let mut moved = false;
         for node in &mut *nodes {
             moved |= node.turn();
-            answer_lookups(node, &addresses);
+            answer_lookups(node, addresses);
         }
         if !moved {
+            for node in &mut *nodes {
+                node.fabric.settle_loans(u64::MAX, &mut node.sink);
+            }
             std::thread::sleep(Duration::from_micros(100));
         }
     }

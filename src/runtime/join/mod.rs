@@ -32,7 +32,7 @@ use crate::engine::{Engine, EngineConfig, Route};
 use crate::limits;
 use crate::sys::descriptor::{inherit_any, inherit_socket};
 use crate::transport::{
-    Fabric, LongMessages, Segment, SharedConfig, SocketsConfig, Waiter, interfaces, usable,
+    Fabric, Faults, LongMessages, Segment, SharedConfig, SocketsConfig, Waiter, interfaces, usable,
 };
 use crate::wire::control::{
     CONTROL_FD_VARIABLE, Decoder, FromRank, NodeMap, PROTOCOL, ToRank, TransportChoice, Welcome,
@@ -338,7 +338,14 @@ fn sockets_config(welcome: &Welcome, config: &Config) -> Result<SocketsConfig, S
         ports: config.ports,
         encrypt: config.encrypt,
         start_limit: None,
-        faults: None,
+        reconnect: config
+            .reconnect
+            .unwrap_or(std::time::Duration::from_millis(limits::RECONNECT_MILLIS)),
+        faults: config.reset_every.map(|pause| Faults {
+            seed: u64::from(welcome.rank),
+            reset_every: Some(pause),
+            ..Faults::default()
+        }),
     })
 }
 

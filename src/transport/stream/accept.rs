@@ -10,12 +10,12 @@ use super::super::Sink;
 use super::Sockets;
 use super::door::{STRANGERS, Step, Stranger};
 use super::greet::{nonce, read_message, write_message};
-use super::link::State;
+use super::link::{Link, State};
 use super::socket::Socket;
 use crate::base::ids::Peer;
 use crate::limits::{ACCEPT_PAUSE_MILLIS, HANDSHAKE_MILLIS_MAX, TURN_PEERS_MAX};
 use crate::wire::handshake::{
-    Greeting, HELLO_BYTES, PROOF_BYTES, Refusal, Rejected, asks_for_encryption,
+    Greeting, HELLO_BYTES, Opening, PROOF_BYTES, Refusal, Rejected, asks_for_encryption,
 };
 use crate::wire::sealed::{self, EXCHANGE_BYTES};
 
@@ -149,7 +149,8 @@ impl Sockets {
                 Step::Proof { bytes, acceptor } => {
                     if acceptor.is_proved_by(bytes) {
                         let peer = acceptor.from;
-                        self.adopt_granted(peer, index, sink);
+                        let (number, received) = (acceptor.number, acceptor.opening.received);
+                        self.adopt_granted(peer, index, number, received, sink);
                     } else {
                         self.dismiss(index, now);
                     }
@@ -178,7 +179,7 @@ impl Sockets {
         } else if self
             .links
             .get(&peer)
-            .is_some_and(|link| matches!(link.state, State::Idle) && !link.outbox.is_empty())
+            .is_some_and(|link| matches!(link.state, State::Idle) && link.wants_connection())
         {
             self.start_dialing(peer, now);
         }
@@ -201,7 +202,7 @@ impl Sockets {
             Ok(greeting) if greeting.opening.encrypted != encrypt => {
                 Err(greeting.refuse(&self.me, Refusal::Encryption, nonce))
             }
-            Ok(greeting) => match self.verdict(greeting.from, greeting.opening.attempt) {
+            Ok(greeting) => match self.verdict(greeting.from, &greeting.opening, now) {
                 None => Ok(greeting),
                 Some(why) => Err(greeting.refuse(&self.me, why, nonce)),
             },
@@ -225,7 +226,9 @@ impl Sockets {
         };
         let peer = greeting.from;
         self.door.forget(peer);
-        let (acceptor, challenge) = greeting.proceed(&self.me, nonce, 0);
+        let session = self.links.get(&peer).map(|link| &link.session);
+        let (received, latest) = session.map_or((0, 0), |s| (s.received, s.number));
+        let (acceptor, challenge) = greeting.proceed(&self.me, nonce, received, latest);
         let Some(stranger) = &mut self.door.strangers[index] else {
             return false;
         };
@@ -253,22 +256,30 @@ impl Sockets {
     }
 
     /// Whether the connection of a member is wanted. See "Two connections at once" in [`super`].
-    fn verdict(&mut self, from: Peer, attempt: u32) -> Option<Refusal> {
-        if self.door.has_granted_attempt(from, attempt) {
+    fn verdict(&mut self, from: Peer, opening: &Opening, now: Instant) -> Option<Refusal> {
+        if self.door.has_granted_attempt(from, opening.attempt) {
             return Some(Refusal::Duplicate);
         }
-        if self.leaving
-            && self
-                .links
-                .get(&from)
-                .is_none_or(|link| link.outbox.is_empty())
-        {
+        let has_all = |link: &Link| {
+            link.outbox.is_empty() && (!link.outbox.keeps || opening.received == link.outbox.end())
+        };
+        let known = self.links.get(&from).map(|link| &**link);
+        if self.leaving && known.is_none_or(has_all) {
             return Some(Refusal::Finished);
+        }
+        if let Some(refusal) = self.judge_session(from, opening, now) {
+            return Some(refusal);
         }
         let lower = self.me.rank < from;
         let link = self.links.get_mut(&from)?;
         match &link.state {
             State::Open(_) => Some(Refusal::Duplicate),
+            State::Ended if self.closing.iter().any(|closing| closing.peer == from) => {
+                // It has seen the connection break before our farewell arrived.
+                self.closing.retain(|closing| closing.peer != from);
+                self.lay_down(from, "the peer has left it".into(), now);
+                None
+            }
             State::Ended => Some(Refusal::Gone),
             State::Dialing(dialing) if lower && dialing.has_greeted() => Some(Refusal::Yield),
             State::Dialing(_) if lower => {
@@ -280,7 +291,14 @@ impl Sockets {
     }
 
     /// A connection that the peer opened is complete.
-    fn adopt_granted(&mut self, peer: Peer, index: usize, sink: &mut impl Sink) {
+    fn adopt_granted(
+        &mut self,
+        peer: Peer,
+        index: usize,
+        number: u32,
+        received: u64,
+        sink: &mut impl Sink,
+    ) {
         self.door.granted.remove(&peer);
         let Some(stranger) = self.door.strangers[index].take() else {
             return;
@@ -297,7 +315,7 @@ impl Sockets {
             .reregister(self.hub.registry(), Token(peer.index()), false)
             .is_ok()
         {
-            self.opened(peer, socket, sink);
+            self.opened(peer, socket, false, number, received, sink);
             self.activate(peer);
         }
     }

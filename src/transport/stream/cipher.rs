@@ -162,7 +162,8 @@ impl Cipher {
         };
         let mut rest = Rest { pieces, at: 0 };
         while !self.holds() && self.seal(&mut rest, &mut moved.bytes)? {
-            moved.more = self.drain(socket)?;
+            // The peer may have what was taken before: it counts, and an error comes again.
+            moved.more = self.drain(socket).unwrap_or(true);
         }
         Ok(moved)
     }
@@ -197,10 +198,13 @@ impl Cipher {
                     &self.gathered
                 }
             };
-            *bytes += plain.len();
+            match self.keys.seal(plain, &mut self.sealed) {
+                Ok(_) => *bytes += plain.len(),
+                // What was sealed before counts; it will be the same error again.
+                Err(_) if *bytes > 0 => break,
+                Err(error) => return Err(io::Error::other(error.to_string())),
+            }
             any = true;
-            let sealed = self.keys.seal(plain, &mut self.sealed);
-            sealed.map_err(|error| io::Error::other(error.to_string()))?;
         }
         Ok(any)
     }

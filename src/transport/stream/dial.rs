@@ -105,7 +105,7 @@ impl Dialing {
     }
 
     /// What happened at each place, for the one who must mend it.
-    fn story(&self) -> String {
+    pub(super) fn story(&self) -> String {
         let tell = |place: &Place| {
             let failure = place.failure.as_ref().map_or("not tried", Failure::text);
             match place.address {
@@ -152,6 +152,12 @@ impl Sockets {
             self.end(peer, why, sink);
             return true;
         }
+        if self.reconnect_on_time(peer, now, sink) {
+            return true;
+        }
+        let Some(link) = self.links.get(&peer) else {
+            return false;
+        };
         let when = match &link.state {
             _ if link.gone.is_some() => link.gone.as_ref().map(|gone| gone.1),
             State::Dialing(dialing) => match &dialing.step {
@@ -164,6 +170,10 @@ impl Sockets {
             },
             State::Open(_) | State::Idle | State::Ended => None,
         };
+        let ends = link.session.when(&link.state);
+        if let Some(ends) = ends {
+            self.link_at(peer, ends);
+        }
         match when {
             None => false,
             Some(when) if when > now => {
@@ -303,6 +313,10 @@ impl Sockets {
 
     /// All places have failed: a pause and another attempt, or the end of all.
     fn attempt_is_over(&mut self, peer: Peer, now: Instant, sink: &mut impl Sink) {
+        if let Some(true) = self.links.get(&peer).map(|link| link.session.is_broken()) {
+            // The window decides, and the launcher.
+            return self.pause(peer, now);
+        }
         let tcp = (self.route)(peer) == Route::Tcp;
         let limit = if tcp {
             Some(Duration::from_millis(CONNECT_MILLIS_MAX))

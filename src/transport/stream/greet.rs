@@ -92,7 +92,8 @@ impl Sockets {
         let Some(link) = self.links.get_mut(&peer) else {
             return;
         };
-        let (attempt, connections, received) = (link.attempts, 0, 0);
+        let (attempt, session) = (link.attempts, &link.session);
+        let (connections, received) = (session.number, session.received);
         let encrypt = self.encrypt;
         let State::Dialing(dialing) = &mut link.state else {
             return;
@@ -138,6 +139,7 @@ impl Sockets {
                     let end = *end;
                     self.link_at(peer, end);
                 }
+                self.heard_of(peer, now);
             }
             Err(_) => self.unanswered(peer, index, now, sink),
         }
@@ -209,7 +211,7 @@ impl Sockets {
                 | Refusal::Epoch
                 | Refusal::Encryption,
             ) => Failure::Foreign(text),
-            InitiatorError::Refused(Refusal::Gone) => {
+            InitiatorError::Refused(Refusal::Gone | Refusal::Session) => {
                 return self.end(peer, Lost::Broken(text), sink);
             }
             InitiatorError::Refused(Refusal::Finished) => {
@@ -238,26 +240,12 @@ impl Sockets {
     /// Our own connection is complete.
     fn adopt_own(&mut self, peer: Peer, mut socket: Socket, wanted: &Wanted, sink: &mut impl Sink) {
         let proved = write_message(&mut socket, &wanted.proof);
-        self.opened(peer, socket, sink);
+        let (number, received) = (wanted.number, wanted.received);
+        self.opened(peer, socket, true, number, received, sink);
         if let (Err(error), Some(link)) = (proved, self.links.get_mut(&peer)) {
             // The peer has granted the connection and closed it since: what it said is there.
             link.fall_silent(&error, sink);
         }
-    }
-
-    /// A connection is complete, whoever began it. It is registered under the peer's token.
-    pub(super) fn opened(&mut self, peer: Peer, socket: Socket, sink: &mut impl Sink) {
-        let link = self
-            .links
-            .entry(peer)
-            .or_insert_with(|| super::Link::new(peer));
-        link.state = State::Open(socket);
-        // What came during the handshake has had its event.
-        link.readable = true;
-        link.ending = true;
-        link.blocked = false;
-        self.door.forget(peer);
-        self.write_out(peer, sink);
     }
 
     /// A connection ended between our `Hello` and the answer to it.

@@ -6,10 +6,12 @@ use std::time::Instant;
 use super::super::inbox::{Inbox, Rules};
 use super::super::{Lost, Sink};
 use super::dial::Dialing;
-use super::outbox::{Flush, Outbox};
+use super::outbox::{Flush, Outbox, Spare};
+use super::session::Session;
 use super::socket::Socket;
-use crate::base::ids::Peer;
-use crate::limits::TURN_CALLS_MAX;
+use crate::base::ids::{Epoch, Peer};
+use crate::limits::{ACKNOWLEDGE_BYTES, TURN_CALLS_MAX};
+use crate::wire::header::{Header, Kind};
 
 #[derive(Debug, Default)]
 pub(super) enum State {
@@ -28,7 +30,9 @@ pub(super) struct Link {
     pub(super) state: State,
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
-    /// Frames written, or waiting to be.
+    /// What outlives a connection.
+    pub(super) session: Session,
+    /// Frames written, or waiting to be; without acknowledgements.
     pub(super) frames: u64,
     /// The socket may have bytes. Events come once: this remembers them.
     pub(super) readable: bool,
@@ -58,6 +62,7 @@ impl Link {
             state: State::Idle,
             outbox: Outbox::default(),
             inbox: Inbox::default(),
+            session: Session::default(),
             frames: 0,
             readable: false,
             ending: false,
@@ -75,6 +80,7 @@ impl Link {
     pub(super) fn receive(
         &mut self,
         staging: &mut [u8],
+        spare: &mut Spare,
         rules: &Rules,
         sink: &mut impl Sink,
     ) -> Result<bool, Lost> {
@@ -94,12 +100,17 @@ impl Link {
                 Err(error) => return Err(broken(&error)),
             };
             any |= moved.bytes > 0;
+            self.session.received += moved.bytes as u64;
             let direct = moved.bytes.min(wanted);
             if direct > 0 {
                 self.inbox.advance(direct, rules, sink);
             }
             self.inbox
                 .take(&staging[..moved.bytes - direct], rules, sink)?;
+            if self.outbox.keeps {
+                let (inbox, outbox) = (&self.inbox, &mut self.outbox);
+                self.session.hear(inbox, outbox, self.peer, spare, sink)?;
+            }
             if self.inbox.finished {
                 return Err(Lost::Closed);
             }
@@ -115,6 +126,21 @@ impl Link {
         Ok(any)
     }
 
+    /// Whether the peer should be told how much has arrived.
+    pub(super) const fn owes(&self) -> bool {
+        self.outbox.keeps
+            && (self.inbox.owes || self.session.received - self.session.told >= ACKNOWLEDGE_BYTES)
+    }
+
+    /// The frame that says how much has arrived.
+    pub(super) const fn acknowledgement(&mut self, epoch: Epoch, me: Peer) -> Header {
+        self.inbox.owes = false;
+        self.session.told = self.session.received;
+        let mut header = Header::new(Kind::Acknowledge, epoch, me);
+        header.place = self.session.received;
+        header
+    }
+
     fn end_of_stream(&self) -> Lost {
         Lost::Broken(if self.inbox.is_between_frames() {
             "the peer's process has closed the connection without a farewell".into()
@@ -128,7 +154,7 @@ impl Link {
         let State::Open(socket) = &mut self.state else {
             return false;
         };
-        if (self.outbox.is_empty() && !socket.holds()) || self.blocked || self.mute {
+        if (!self.outbox.has_work() && !socket.holds()) || self.blocked || self.mute {
             return false;
         }
         match self.outbox.flush(self.peer, socket, sink) {
@@ -149,7 +175,15 @@ impl Link {
         tracing::debug!(peer = self.peer.0, %error, "cannot write to the peer any more");
         self.mute = true;
         self.readable = true;
-        self.outbox.give_up(self.peer, sink);
+        self.ending = true;
+        if !self.outbox.keeps {
+            self.outbox.give_up(self.peer, sink);
+        }
+    }
+
+    /// Whether a link that has no connection should have one.
+    pub(super) fn wants_connection(&self) -> bool {
+        !self.outbox.is_empty() || self.session.is_broken()
     }
 
     /// Whether something was not handed to the operating system yet.
@@ -157,10 +191,15 @@ impl Link {
         !self.outbox.is_empty() || matches!(&self.state, State::Open(socket) if socket.holds())
     }
 
+    /// Whether something waits that need not wait for an acknowledgement.
+    fn may_write(&self) -> bool {
+        self.outbox.has_work() || matches!(&self.state, State::Open(socket) if socket.holds())
+    }
+
     /// Whether a turn could do something for this link.
     pub(super) fn has_work(&self) -> bool {
         matches!(self.state, State::Open(_))
-            && (self.readable || (self.has_unsent() && !self.blocked && !self.mute))
+            && (self.readable || (self.may_write() && !self.blocked && !self.mute))
     }
 }
 

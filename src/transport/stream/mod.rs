@@ -53,6 +53,7 @@
 
 mod accept;
 mod cipher;
+mod config;
 mod dial;
 mod door;
 #[cfg(fuzzing)]
@@ -62,79 +63,32 @@ mod leave;
 mod link;
 mod names;
 mod outbox;
+mod session;
 mod socket;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::Token;
 use rustc_hash::FxHashMap;
 
-use super::faulty::{Faults, Plan};
+use super::faulty::Plan;
 use super::inbox::Rules;
 use super::parcel::Body;
 use super::waiter::{Event, Hub};
 use super::{Lost, Payload, Sink, traced};
-use crate::base::ids::{Epoch, JobId, Peer};
+use crate::base::ids::Peer;
 use crate::limits::{HOT_MISSES_MAX, HOT_PEERS_MAX, STREAM_READ_BYTES, TURN_PEERS_MAX};
-use crate::wire::control::Secret;
 use crate::wire::handshake::Identity;
 use crate::wire::header::Header;
+pub use config::{Route, SocketsConfig};
 use door::Door;
 use leave::Closing;
 use link::{Link, State};
-use outbox::Flush;
-
-/// How a peer is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// Through a Unix socket: it runs on the same host.
-    Unix,
-    /// Through TCP, at the addresses that [`Fabric::resolve`](super::Fabric::resolve) gives.
-    Tcp,
-}
-
-/// What [`Fabric::sockets`](super::Fabric::sockets) needs to know.
-pub struct SocketsConfig {
-    /// The job.
-    pub job: JobId,
-    /// What its processes share.
-    pub secret: Secret,
-    /// The life of the job.
-    pub epoch: Epoch,
-    /// This rank.
-    pub rank: Peer,
-    /// Number of ranks in the job.
-    pub size: u32,
-    /// How each of the others is reached. Both sides must agree.
-    pub route: Box<dyn Fn(Peer) -> Route + Send + Sync>,
-    /// Where to listen for TCP, if any peer is reached through it; `127.0.0.1` for a job on one host. It
-    /// is enough when one of them can be used.
-    pub listen: Vec<IpAddr>,
-    /// The ports to choose from, the first and the last one; `None`: the operating system chooses.
-    pub ports: Option<(u16, u16)>,
-    /// What goes through TCP is encrypted; all ranks must agree.
-    pub encrypt: bool,
-    /// How long to try a peer on this host that does not listen yet. `None`: until
-    /// [`Fabric::gone`](super::Fabric::gone).
-    pub start_limit: Option<Duration>,
-    /// Faults on purpose, for tests.
-    pub faults: Option<Faults>,
-}
-
-impl std::fmt::Debug for SocketsConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SocketsConfig")
-            .field("job", &self.job)
-            .field("epoch", &self.epoch)
-            .field("rank", &self.rank)
-            .field("size", &self.size)
-            .finish_non_exhaustive()
-    }
-}
+use outbox::{Flush, Spare, Way};
 
 /// The links of one rank to its peers.
 pub(super) struct Sockets {
@@ -143,6 +97,7 @@ pub(super) struct Sockets {
     route: Box<dyn Fn(Peer) -> Route + Send + Sync>,
     encrypt: bool,
     start_limit: Option<Duration>,
+    reconnect: Duration,
     faults: Option<Plan>,
     door: Door,
     links: FxHashMap<Peer, Box<Link>>,
@@ -156,6 +111,9 @@ pub(super) struct Sockets {
     due: Option<Instant>,
     closing: Vec<Closing>,
     staging: Box<[u8]>,
+    spare: Spare,
+    /// Links whose payloads are lent after they were written.
+    lenders: Vec<Peer>,
     leaving: bool,
 }
 
@@ -189,6 +147,7 @@ impl Sockets {
             route: config.route,
             encrypt: config.encrypt,
             start_limit: config.start_limit,
+            reconnect: config.reconnect,
             faults: config.faults.map(Plan::new),
             door,
             links: FxHashMap::default(),
@@ -198,6 +157,8 @@ impl Sockets {
             due: None,
             closing: Vec::new(),
             staging: vec![0; STREAM_READ_BYTES].into(),
+            spare: Spare::default(),
+            lenders: Vec::new(),
             leaving: false,
         })
     }
@@ -241,21 +202,41 @@ impl Sockets {
         sink: &mut impl Sink,
     ) {
         let link = self.links.entry(to).or_insert_with(|| Link::new(to));
-        if self.leaving || link.mute || matches!(link.state, State::Ended) {
+        let mute = link.mute && !link.outbox.keeps;
+        if self.leaving || mute || matches!(link.state, State::Ended) {
             Body::queued(header, payload).give_up(to, sink);
             return;
         }
         link.frames += 1;
+        let free = link.outbox.is_empty() && !link.outbox.is_full();
+        let owed = (free && link.owes()).then(|| link.acknowledgement(self.me.epoch, self.me.rank));
         let result = match &mut link.state {
-            State::Open(socket) if link.outbox.is_empty() => match payload {
-                Payload::None => link.outbox.write_through(header, &[], socket),
-                Payload::Borrowed(bytes) => link.outbox.write_through(header, bytes, socket),
-                Payload::Lent { .. } => {
-                    link.outbox.push(header, payload);
-                    link.outbox.flush(to, socket, sink).map(|(flush, _)| flush)
+            State::Open(socket) if free => {
+                let (outbox, first) = (&mut link.outbox, owed.as_ref());
+                let way = Way {
+                    peer: to,
+                    socket: &mut *socket,
+                    spare: &mut self.spare,
+                };
+                match payload {
+                    Payload::None => outbox.write_through(first, header, &[], way, sink),
+                    Payload::Borrowed(bytes) => {
+                        outbox.write_through(first, header, bytes, way, sink)
+                    }
+                    Payload::Lent { .. } => {
+                        if let Some(first) = first {
+                            outbox.push_first(first);
+                        }
+                        outbox.push(header, payload);
+                        outbox.flush(to, socket, sink).map(|(flush, _)| flush)
+                    }
                 }
-            },
-            State::Idle if link.outbox.is_empty() && !self.door.has_granted(to) => {
+            }
+            State::Idle
+                if link.outbox.is_empty()
+                    && !link.session.is_broken()
+                    && !self.door.has_granted(to) =>
+            {
                 link.outbox.push(header, payload);
                 self.start_dialing(to, Instant::now());
                 self.hub.notify();
@@ -267,6 +248,7 @@ impl Sockets {
             }
         };
         match result {
+            Ok(Flush::Empty) if link.outbox.has_loans() => self.note_loans(to),
             Ok(Flush::Empty) => {}
             Ok(Flush::Blocked) => self.wait_to_write(to, sink),
             Ok(Flush::More) => {
@@ -305,6 +287,9 @@ impl Sockets {
         sink: &mut impl Sink,
     ) -> (bool, bool) {
         let mut moved = false;
+        if self.faults.is_some() {
+            self.reset_on_purpose(now);
+        }
         for event in events.drain(..) {
             moved |= self.event(event, now, sink);
         }
@@ -351,7 +336,7 @@ impl Sockets {
             }
             State::Dialing(_) => self.dial_event(peer, now, sink),
             State::Idle | State::Ended => {
-                self.close_what_can_be(now);
+                self.close_what_can_be(now, sink);
                 false
             }
         }
@@ -368,8 +353,13 @@ impl Sockets {
             deaf: self.leaving,
         };
         let mut moved = false;
+        // What the last turn has read, and no frame has taken along since.
+        if link.owes() && matches!(link.state, State::Open(_)) {
+            let owed = link.acknowledgement(self.me.epoch, self.me.rank);
+            link.outbox.push_first(&owed);
+        }
         if hot || link.readable {
-            match link.receive(&mut self.staging, &rules, sink) {
+            match link.receive(&mut self.staging, &mut self.spare, &rules, sink) {
                 Ok(true) => {
                     moved = true;
                     link.misses = 0;
@@ -387,7 +377,7 @@ impl Sockets {
                     }
                 }
                 Err(why) => {
-                    self.end(peer, why, sink);
+                    self.stream_over(peer, why, sink);
                     return true;
                 }
             }
@@ -404,11 +394,16 @@ impl Sockets {
             // A registration that cannot be changed shows up as a failing write.
             let _ = socket.want_write(self.hub.registry(), Token(peer.index()), link.blocked);
         }
-        if link.has_work() {
+        // Those that are read directly have their turn anyway, after the program has had its own.
+        let lends = link.outbox.has_loans();
+        if link.has_work() || (link.owes() && !self.hot.contains(&peer)) {
             self.activate(peer);
         }
+        if lends {
+            self.note_loans(peer);
+        }
         if self.leaving {
-            self.hang_up_when_written(peer);
+            self.hang_up_when_written(peer, sink);
         }
         moved
     }
@@ -439,7 +434,7 @@ impl Sockets {
     fn on_time(&mut self, now: Instant, sink: &mut impl Sink) -> bool {
         self.due = None;
         let mut moved = self.door_on_time(now);
-        self.close_what_can_be(now);
+        self.close_what_can_be(now, sink);
         for peer in std::mem::take(&mut self.timed) {
             if let Some(link) = self.links.get_mut(&peer) {
                 link.timed = false;
@@ -461,6 +456,7 @@ impl Sockets {
             self.hot.retain(|other| *other != peer);
         }
         link.outbox.give_up(peer, sink);
+        link.session.broken = None;
         self.door.forget(peer);
         traced::lost(peer, &why);
         sink.lost(peer, why);

@@ -165,8 +165,11 @@ impl Socket {
         second: &mut [u8],
     ) -> io::Result<Option<Moved>> {
         let (mut first, mut second) = (first, second);
+        if self.fault.as_mut().is_some_and(|fault| fault.resets()) {
+            self.reset();
+        }
         if let Some(fault) = &mut self.fault {
-            let Some(limit) = fault.limit_read()? else {
+            let Some(limit) = fault.limit_read() else {
                 return Ok(Some(Moved {
                     bytes: 0,
                     more: true,
@@ -190,10 +193,15 @@ impl Socket {
         });
         match result {
             Ok(0) if wanted > 0 => Ok(None),
-            Ok(bytes) => Ok(Some(Moved {
-                bytes,
-                more: bytes == wanted,
-            })),
+            Ok(bytes) => {
+                if let Some(fault) = &mut self.fault {
+                    fault.has_read(bytes);
+                }
+                Ok(Some(Moved {
+                    bytes,
+                    more: bytes == wanted,
+                }))
+            }
             Err(Errno::AGAIN) => Ok(Some(Moved {
                 bytes: 0,
                 more: false,
@@ -220,6 +228,9 @@ impl Socket {
                 bytes: 0,
                 more: true,
             });
+        }
+        if self.fault.as_mut().is_some_and(|fault| fault.resets()) {
+            self.reset();
         }
         let result = if let Some(fault) = &mut self.fault {
             let Some(limit) = fault.limit_write()? else {
@@ -262,6 +273,14 @@ impl Socket {
                 more: false,
             }),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Breaks a TCP connection as a device between the hosts may do, for tests: what is under way is lost.
+    pub(super) fn reset(&mut self) {
+        if self.is_tcp() {
+            // It may be broken already.
+            let _ = rustix::net::connect_unspec(self.stream.as_fd());
         }
     }
 

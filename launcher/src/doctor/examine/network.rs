@@ -198,7 +198,7 @@ fn answer(mut stream: &TcpStream, identity: &Identity) -> io::Result<()> {
     let Ok(greeting) = Greeting::read(identity, &hello, nonce()?) else {
         return Ok(());
     };
-    let (_, challenge) = greeting.proceed(identity, nonce()?, 0);
+    let (_, challenge) = greeting.proceed(identity, nonce()?, 0, 0);
     stream.write_all(&challenge)?;
     let mut proof = [0; PROOF_BYTES];
     // The other side has what it wanted to know, and closes.
