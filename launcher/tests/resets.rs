@@ -86,15 +86,25 @@ fn talk(world: &Communicator) -> Result<()> {
     Ok(())
 }
 
-fn run(variables: &[(&str, &str)]) -> Outcome {
-    let mut command = part_command("talk", RANKS, &["--transport", "tcp"]);
+fn run(options: &[&str], variables: &[(&str, &str)]) -> Outcome {
+    let options = [&["--transport", "tcp"], options].concat();
+    let mut command = part_command("talk", RANKS, &options);
     command.envs(variables.iter().copied());
     Running::start_within(Duration::from_secs(120 + 2 * seconds()), command).finish()
 }
 
 #[test]
 fn a_job_survives_resets_of_all_its_connections() {
-    let outcome = run(&[("PHALANX_FAULT_RESET_MILLIS", MILLIS)]);
+    survives("open", &[]);
+}
+
+#[test]
+fn an_encrypted_job_survives_resets_of_all_its_connections() {
+    survives("encrypted", &["--encrypt"]);
+}
+
+fn survives(name: &str, options: &[&str]) {
+    let outcome = run(options, &[("PHALANX_FAULT_RESET_MILLIS", MILLIS)]);
     let text = outcome.text();
     assert!(
         outcome.code == Some(0) && text.contains(" messages, "),
@@ -104,7 +114,7 @@ fn a_job_survives_resets_of_all_its_connections() {
     );
     let count = text.lines().find(|line| line.contains(" messages, "));
     println!(
-        "every rank reset all its connections each {MILLIS} ms for {} s: {}, all right",
+        "{name}: every rank reset all its connections each {MILLIS} ms for {} s: {}, all right",
         seconds(),
         count.unwrap_or_default()
     );
@@ -112,10 +122,8 @@ fn a_job_survives_resets_of_all_its_connections() {
 
 #[test]
 fn without_the_window_a_reset_ends_the_job_and_is_named() {
-    let outcome = run(&[
-        ("PHALANX_FAULT_RESET_MILLIS", MILLIS),
-        ("PHALANX_RECONNECT", "0"),
-    ]);
+    let (fault, window) = ("PHALANX_FAULT_RESET_MILLIS", "PHALANX_RECONNECT");
+    let outcome = run(&[], &[(fault, MILLIS), (window, "0")]);
     let (code, told) = (outcome.code, &outcome.stderr);
     assert!(
         code.is_some_and(|code| code != 0) && told.contains("does not answer"),

@@ -182,6 +182,38 @@ fn a_connection_may_break_at_any_byte_on_either_side() {
 }
 
 #[test]
+fn what_an_encrypted_connection_took_before_it_broke_counts() {
+    let _watchdog = watchdog("sealed_breaks");
+    let seed = seed("sealed_breaks");
+    let mut random = random(seed);
+    for round in 0..80 {
+        // Several pieces are sealed and written one after the other in one call.
+        let bytes = random.random_range(0..[1_000, 300_000][round % 2]);
+        let resets: bool = random.random();
+        let faults = |rank| {
+            (rank == 0).then(|| Faults {
+                seed,
+                break_after_bytes: (!resets).then_some(bytes),
+                reset_within_bytes: resets.then_some(bytes),
+                broken_connections_max: Some(2),
+                ..Faults::default()
+            })
+        };
+        let mut nodes = start(&job(Link::Sealed, 2, seed), faults);
+        let mut traffic = Traffic::new();
+        for (length, lend) in [(10, false), (200_000, false), (400_000, true), (30, false)] {
+            traffic.send(&mut nodes, 0, 1, length, lend);
+            traffic.send(&mut nodes, 1, 0, length / 7, lend);
+        }
+        drive(&mut nodes, |nodes| {
+            traffic.has_arrived(nodes) && traffic.is_given_back(nodes)
+        });
+        traffic.check(&nodes);
+        assert!(nodes.iter().all(|node| node.sink.lost.is_empty()));
+    }
+}
+
+#[test]
 fn a_lost_acknowledgement_gives_the_payload_back_later_and_doubles_nothing() {
     let _watchdog = watchdog("lost_acknowledgement");
     // The acceptor may answer the greeting, and write no more; or a part of an acknowledgement.

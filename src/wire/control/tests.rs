@@ -21,7 +21,7 @@ fn samples() -> Vec<FromRank> {
 #[test]
 fn the_bytes_of_a_message_are_fixed() {
     let join = encode(&samples()[0]).expect("short");
-    assert_eq!(join, b"\x10\0\0\0\x00\x05\x07\x01\x0b127.0.0.1:9");
+    assert_eq!(join, b"\x10\0\0\0\x00\x06\x07\x01\x0b127.0.0.1:9");
 }
 
 #[test]
