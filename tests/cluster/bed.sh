@@ -7,7 +7,8 @@
 #   bed.sh fault cut HOST     its network drops everything, silently
 #   bed.sh fault cut-between A B
 #   bed.sh fault block A B PORTS   drops what A sends to TCP ports of B, such as 20000-20999
-#   bed.sh fault heal         undoes cuts and blocks
+#   bed.sh fault break A B    refuses and resets all TCP connections between two hosts with IPv4 addresses
+#   bed.sh fault heal         undoes cuts, blocks and breaks
 #   bed.sh fault kill HOST    ends every process of a host; its kernel still answers
 #   bed.sh fault power HOST   silence, then every process ended
 #   bed.sh fault stop-sshd HOST | start-sshd HOST | end-sessions HOST
@@ -159,6 +160,12 @@ drop() {
   switch_rule add rule bridge bed forward "$@" drop
 }
 
+refuse() {
+  on "$1" nft add table inet broken
+  on "$1" nft 'add chain inet broken output { type filter hook output priority 0; }'
+  on "$1" nft add rule inet broken output ip daddr "$2" meta l4proto tcp reject with tcp reset
+}
+
 # shellcheck disable=SC2016 # some of it is expanded inside the host
 fault() {
   local verb=$1 host=${2:-} freezer
@@ -167,7 +174,13 @@ fault() {
     cut) drop iifname "p-$host"; drop oifname "p-$host" ;;
     cut-between) drop iifname "p-$2" oifname "p-$3"; drop iifname "p-$3" oifname "p-$2" ;;
     block) drop iifname "p-$2" oifname "p-$3" tcp dport "$4" ;;
-    heal) switch_rule delete table bridge bed ;;
+    break) refuse "$2" "$3"; refuse "$3" "$2" ;;
+    heal)
+      ! switch_rule list table bridge bed >/dev/null 2>&1 || switch_rule delete table bridge bed
+      for host in $(hosts); do
+        ! on "$host" nft list table inet broken >/dev/null 2>&1 || on "$host" nft delete table inet broken
+      done
+      ;;
     kill) kill -9 "$(init_of "$host")" ;;
     power) ip -n "$(space switch)" link set "p-$host" down; kill -9 "$(init_of "$host")" ;;
     stop-sshd) on "$host" sh -c 'kill "$(cat /run/sshd.pid)"' ;;

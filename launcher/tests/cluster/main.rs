@@ -12,6 +12,7 @@ mod doctor;
 mod faults;
 mod ipv6;
 mod kills;
+mod links;
 mod slurm;
 
 use std::sync::Arc;
@@ -26,6 +27,9 @@ fn ranked_program() {
         return; // This process is the one that tests.
     };
     common::leave(phalanx::run(|world| -> phalanx::Result<()> {
+        if part == "rounds" {
+            return links::rounds(&world);
+        }
         if part == "deaf" {
             let heard = Arc::default();
             signal_hook::flag::register(SIGTERM, heard).expect("it can be caught");
