@@ -155,8 +155,9 @@
 //! `phalanx stack` shows at any time what every rank of a running job does (`phalanx ps` lists the jobs), and so does
 //! SIGQUIT to the launcher.
 //!
-//! A rank that computes while others wait for it is no error. After 5 seconds it is named, once, with those who
-//! wait. `phalanx run --stall-timeout SECONDS` ends the job, with code 75, when a call has been blocked for so
+//! A rank that computes while others wait for it is no error, nor is one that is stopped (SIGSTOP, a terminal, a
+//! debugger): it goes on after SIGCONT, and the job with it. After 5 seconds such a rank is named, once, with what it
+//! does and how many wait; one that computed when it was named, and is stopped then, once more. `phalanx run --stall-timeout SECONDS` ends the job, with code 75, when a call has been blocked for so
 //! long.
 //!
 //! # Time limits

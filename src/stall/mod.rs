@@ -119,13 +119,12 @@ pub fn settled(stuck: &[u32], ranks: &[Standing]) -> bool {
     under_way.values().all(|frames| *frames == 0)
 }
 
-/// Ranks that others wait for while they are busy themselves: for each the longest wait for it, as the
-/// waiting rank and its wait, and how many ranks wait for it.
+/// Ranks that others wait for while they are busy themselves, one of them for so long at least: for each the
+/// longest wait for it, as the waiting rank and its wait, and how many waits for it there are.
 pub fn stragglers(ranks: &[Standing], at_least_millis: u64) -> Vec<(u32, (u32, Wait), usize)> {
     let mut found: BTreeMap<u32, ((u32, &Wait), usize)> = BTreeMap::new();
     for (rank, standing) in (0..).zip(ranks) {
-        let long = |wait: &&Wait| wait.millis >= at_least_millis;
-        for wait in standing.waits().iter().filter(long) {
+        for wait in standing.waits() {
             for peer in needed(ranks, rank, wait).ranks() {
                 if ranks.get(peer as usize) != Some(&Standing::Busy) {
                     continue;
@@ -138,6 +137,7 @@ pub fn stragglers(ranks: &[Standing], at_least_millis: u64) -> Vec<(u32, (u32, W
             }
         }
     }
+    found.retain(|_, ((_, wait), _)| wait.millis >= at_least_millis);
     let owned = |(peer, ((rank, wait), count)): (u32, ((u32, &Wait), usize))| {
         (peer, (rank, wait.clone()), count)
     };

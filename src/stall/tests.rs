@@ -175,7 +175,7 @@ fn a_straggler_is_named_with_the_longest_wait_for_it() {
         Standing::Busy,
         idle(4, vec![]),
     ];
-    let found = stragglers(&ranks, 1_000);
+    let found = stragglers(&ranks, 8_000);
     assert_eq!(found.len(), 1, "{found:?}");
     let (rank, (waiting, _), count) = &found[0];
     assert_eq!((*rank, *waiting, *count), (2, 1, 2));

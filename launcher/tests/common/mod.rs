@@ -4,10 +4,12 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::time::{ClockId, clock_gettime};
 
 /// After this a test is stuck; nothing else asserts a time.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -125,11 +127,39 @@ pub(crate) fn leave(code: ExitCode) -> ! {
     std::process::exit(i32::from(code != ExitCode::SUCCESS))
 }
 
+/// What a launcher has said on its standard error so far.
+#[derive(Default)]
+struct Said {
+    bytes: Mutex<Vec<u8>>,
+    more: Condvar,
+}
+
+impl Said {
+    /// Takes in all of it.
+    fn listen(&self, mut stderr: impl Read) {
+        let mut piece = [0; 4096];
+        loop {
+            let read = stderr.read(&mut piece).expect("reads");
+            let mut bytes = self.bytes.lock().expect("nobody panics");
+            bytes.extend(&piece[..read]);
+            self.more.notify_all();
+            if read == 0 {
+                return;
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().expect("nobody panics")).into_owned()
+    }
+}
+
 /// A launcher that is running.
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) out: BufReader<ChildStdout>,
-    stderr: JoinHandle<String>,
+    said: Arc<Said>,
+    stderr: JoinHandle<()>,
     watchdog: Watchdog,
 }
 
@@ -141,16 +171,17 @@ impl Running {
     pub(crate) fn start_within(limit: Duration, mut command: Command) -> Self {
         let mut child = command.spawn().expect("the launcher starts");
         let out = BufReader::new(child.stdout.take().expect("piped"));
-        let mut err = child.stderr.take().expect("piped");
-        let stderr = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            err.read_to_end(&mut bytes).expect("reads");
-            String::from_utf8_lossy(&bytes).into_owned()
+        let err = child.stderr.take().expect("piped");
+        let said = Arc::new(Said::default());
+        let stderr = std::thread::spawn({
+            let said = Arc::clone(&said);
+            move || said.listen(err)
         });
         let watchdog = Watchdog::over(child.id(), limit);
         Self {
             child,
             out,
+            said,
             stderr,
             watchdog,
         }
@@ -165,6 +196,21 @@ impl Running {
             lines.push(line.trim_end().to_owned());
         }
         lines
+    }
+
+    /// Waits until its standard error has these words, or it says no more.
+    pub(crate) fn wait_for_words(&self, words: &str) {
+        let has_words = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(words);
+        let mut bytes = self.said.bytes.lock().expect("nobody panics");
+        while !has_words(&bytes) && !self.stderr.is_finished() {
+            let moment = Duration::from_millis(100); // It tells of bytes, not of the end of its thread.
+            bytes = self
+                .said
+                .more
+                .wait_timeout(bytes, moment)
+                .expect("nobody panics")
+                .0;
+        }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -199,7 +245,8 @@ impl Running {
         let mut stdout = Vec::new();
         self.out.read_to_end(&mut stdout).expect("reads");
         let status: ExitStatus = self.child.wait().expect("ends");
-        let stderr = self.stderr.join().expect("reads");
+        self.stderr.join().expect("reads");
+        let stderr = self.said.text();
         let outcome = Outcome {
             code: status.code(),
             stdout,
@@ -295,6 +342,33 @@ pub(crate) fn await_that(what: &str, is_so: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "never came to be: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Now, in nanoseconds of a clock that is the same in all processes.
+pub(crate) fn nanos() -> i64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
+/// The times in a text, in such nanoseconds: lines that begin with `what`.
+pub(crate) fn stamps(text: &str, what: &str) -> Vec<i64> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix(what));
+    lines.filter_map(|time| time.trim().parse().ok()).collect()
+}
+
+/// Times in words: median, 99th percentile and longest.
+pub(crate) fn times(mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
+    let at = |percent: usize| {
+        let index = (times.len() * percent).div_ceil(100).max(1) - 1;
+        times[index].as_secs_f64()
+    };
+    format!(
+        "{:.3} s (median), {:.3} (p99), {:.3} (longest)",
+        at(50),
+        at(99),
+        at(100)
+    )
 }
 
 /// The state of a process as `ps` names it; `X` when there is none.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use phalanx::stall::Standing;
-use phalanx::wire::control::{Answer, Wait};
+use phalanx::wire::control::Answer;
 
 /// Time that ranks have to answer; one that is later is taken for busy, in this look.
 const ANSWERING: Duration = Duration::from_millis(400);
@@ -52,10 +52,10 @@ pub(in super::super) struct Looks {
     /// Somebody has blocked while a look was under way.
     again: bool,
     silent_since: Vec<Option<Duration>>,
-    /// Ranks that were stopped when their daemons looked last.
-    stopped: Vec<bool>,
-    /// For a straggler that was named, the wait for it.
-    named: HashMap<u32, (u32, u64)>,
+    /// Which ranks are stopped, as their daemons have said since the last question about it.
+    stopped: Vec<Option<bool>>,
+    /// Stragglers that were named, and whether as stopped.
+    named: HashMap<u32, bool>,
     /// Waits of ranks that were said to be stuck perhaps.
     told: Vec<(u32, u64)>,
 }
@@ -71,7 +71,7 @@ impl Looks {
             pause: PAUSES[0],
             again: false,
             silent_since: vec![None; size],
-            stopped: vec![false; size],
+            stopped: vec![None; size],
             named: HashMap::new(),
             told: Vec::new(),
         }
@@ -180,12 +180,21 @@ impl Looks {
 
     pub(in super::super) fn set_stopped(&mut self, rank: u32, stopped: bool) {
         if let Some(place) = self.stopped.get_mut(rank as usize) {
-            *place = stopped;
+            *place = Some(stopped);
         }
     }
 
     pub(super) fn is_stopped(&self, rank: u32) -> bool {
-        self.stopped.get(rank as usize) == Some(&true)
+        self.stopped.get(rank as usize) == Some(&Some(true))
+    }
+
+    /// Whether somebody did not answer when asked last: the daemons should look what has become of it.
+    pub(super) fn wants_glances(&mut self) -> bool {
+        let wants = self.silent_since.iter().any(Option::is_some);
+        if wants {
+            self.stopped.fill(None);
+        }
+        wants
     }
 
     /// Notes who does not answer.
@@ -203,17 +212,23 @@ impl Looks {
             .retain(|rank, _| silent.get(*rank as usize).is_some_and(Option::is_some));
     }
 
-    /// Whether a rank that does not answer is to be named now: once for each wait for it.
-    pub(super) fn may_name(&mut self, rank: u32, waiting: u32, wait: &Wait, now: Duration) -> bool {
+    /// Whether a rank that does not answer is to be named now: once while it is silent, and once more when
+    /// it has been stopped since.
+    pub(super) fn may_name(&mut self, rank: u32, now: Duration) -> bool {
         let since = self.silent_since.get(rank as usize).copied().flatten();
-        if since.is_none_or(|since| now.saturating_sub(since) < SILENT) {
+        let silent = since.is_some_and(|since| now.saturating_sub(since) >= SILENT);
+        // What its daemon sees may still be on its way.
+        let stopped = self.stopped.get(rank as usize).copied().flatten();
+        let (true, Some(stopped)) = (silent, stopped) else {
             return false;
+        };
+        match self.named.get(&rank) {
+            Some(&as_stopped) if as_stopped || !stopped => false,
+            _ => {
+                self.named.insert(rank, stopped);
+                true
+            }
         }
-        if self.named.contains_key(&rank) {
-            return false;
-        }
-        self.named.insert(rank, (waiting, wait.id));
-        true
     }
 
     /// Whether it was not said yet that these ranks may be stuck.

@@ -3,8 +3,8 @@
 //! A rank that has been blocked for a second, with nothing happening, says so. Then all ranks are asked what
 //! they wait for; those that are in the library, with nothing to do, answer. If some are stuck in each other
 //! they are asked once more, and when nothing has moved the job is ended with the proof: see
-//! [`phalanx::stall`]. Ranks that do not answer compute, or are stopped: that is no error, but after a while
-//! it is told, once, who they are and who waits for them.
+//! [`phalanx::stall`]. Ranks that do not answer compute, or are stopped, which their daemons are asked: that is
+//! no error, but after a while it is told, once, who they are and who waits for them.
 
 mod looks;
 mod words;
@@ -15,7 +15,7 @@ mod tests;
 use std::time::Duration;
 
 use phalanx::stall::{self, Standing};
-use phalanx::wire::control::{Answer, ToDaemon, ToRank, Wait};
+use phalanx::wire::control::{Answer, ToDaemon, ToRank};
 
 use super::summary::Because;
 use super::{Action, Job, Phase};
@@ -54,6 +54,9 @@ impl Job {
                     .filter(|(_, it)| it.joined.is_some() && !it.finalized && !it.has_ended())
                     .map(|(rank, _)| rank)
                     .collect();
+                if self.looks.wants_glances() {
+                    self.everywhere(&ToDaemon::Glance);
+                }
                 let number = self.looks.ask(asked.len(), now);
                 for rank in asked {
                     self.tell_rank(rank, ToRank::Ask { number });
@@ -102,20 +105,11 @@ impl Job {
             }
             _ => {}
         }
-        self.look_at_processes(&ranks);
         self.looks.note_silent(&ranks, now);
         self.name_stragglers(&ranks, now);
         self.limit_stalls(&ranks);
         self.looks
             .judged(&ranks, now, NOTICE, self.setup.stall_timeout);
-    }
-
-    /// When somebody has waited for long, whoever it waits for may be stopped.
-    fn look_at_processes(&mut self, ranks: &[Standing]) {
-        let long = |wait: &Wait| u128::from(wait.millis) * 2 >= NOTICE.as_millis();
-        if ranks.iter().flat_map(Standing::waits).any(long) {
-            self.everywhere(&ToDaemon::Glance);
-        }
     }
 
     /// These ranks will never go on, unless another thread of one of them helps.
@@ -141,16 +135,16 @@ impl Job {
     fn name_stragglers(&mut self, ranks: &[Standing], now: Duration) {
         let millis = u64::try_from(NOTICE.as_millis()).unwrap_or(u64::MAX);
         for (rank, (waiting, wait), count) in stall::stragglers(ranks, millis) {
-            if !self.looks.may_name(rank, waiting, &wait, now) {
+            if !self.looks.may_name(rank, now) {
                 continue;
             }
-            let what = match &self.ranks[rank as usize].joined {
-                _ if self.looks.is_stopped(rank) => "has been stopped (state T)",
-                Some(_) => "has been computing outside the runtime",
-                None => "has not called `phalanx::init`",
+            let state = &self.ranks[rank as usize];
+            let what = match &state.joined {
+                _ if self.looks.is_stopped(rank) => words::Straggler::Stopped { pid: state.pid },
+                Some(_) => words::Straggler::Computes,
+                None => words::Straggler::HasNotJoined,
             };
-            let name = self.name(rank);
-            let line = words::straggler(&name, what, (waiting, &wait), count);
+            let line = words::straggler(&self.name(rank), what, (waiting, &wait), count);
             self.actions.push(Action::Say(line));
         }
     }
@@ -170,7 +164,8 @@ impl Job {
             let name = self.name(rank);
             let busy = stall::needed(ranks, rank, wait).ranks().into_iter();
             let busy = busy.filter(|rank| ranks.get(*rank as usize) == Some(&Standing::Busy));
-            let line = words::stalled(&name, wait, limit, &busy.collect::<Vec<_>>());
+            let busy: Vec<_> = busy.map(|it| (it, self.looks.is_stopped(it))).collect();
+            let line = words::stalled(&name, wait, limit, &busy);
             self.blame(Because::Stall, Some(rank));
             self.end(exit::TIMEOUT, Some(line));
         }

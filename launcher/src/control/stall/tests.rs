@@ -2,7 +2,9 @@
 
 use super::super::tests::{Bed, said};
 use super::super::{Action, exit};
-use phalanx::wire::control::{Answer, Awaits, FromRank, ToDaemon, ToRank, Wait};
+use phalanx::wire::control::{
+    Answer, Awaits, FromDaemon, FromRank, Glance, ToDaemon, ToRank, Wait,
+};
 
 fn asked(actions: &[Action]) -> Vec<(u32, u32)> {
     let question = |action: &Action| match action {
@@ -103,28 +105,61 @@ fn with_another_thread_it_is_only_said_and_only_once() {
     assert!(lines[0].starts_with("this looks like a deadlock"));
 }
 
-#[test]
-fn whoever_does_not_answer_is_named_after_a_while_and_only_once() {
+/// For 20 s ranks 0 and 1 wait for rank 2, which does not answer; what is said. `is_stopped` tells when its
+/// daemon sees it stopped, in steps of a quarter of a second, and `None` when the daemon does not say.
+fn watched(is_stopped: impl Fn(u64) -> Option<bool>) -> Vec<String> {
     let mut bed = joined(3);
-    let mut number = 0;
+    let mut looks = 0;
     let mut lines = Vec::new();
     let mut actions = bed.says(0, FromRank::Blocked);
     for step in 0..80 {
-        if let Some((_, asked)) = asked(&actions).first() {
-            number = *asked;
-            answers(&mut bed, 0, number, waits_for(2, 1_000 + step * 250, 0));
-            answers(&mut bed, 1, number, waits_for(2, 1_000 + step * 250, 0));
+        if let Some((_, number)) = asked(&actions).first() {
+            looks = *number;
+            answers(&mut bed, 0, looks, waits_for(2, 1_000 + step * 250, 0));
+            answers(&mut bed, 1, looks, waits_for(2, 1_000 + step * 250, 0));
+        }
+        let glance = super::super::tests::send(ToDaemon::Glance);
+        if let (true, Some(stopped)) = (actions.contains(&glance), is_stopped(step)) {
+            let (rank, last) = (2, None);
+            let glances = vec![Glance {
+                rank,
+                stopped,
+                last,
+            }];
+            bed.daemon(FromDaemon::Glances(glances));
         }
         actions = bed.after(250);
         lines.extend(said(&actions).into_iter().map(str::to_owned));
     }
-    assert!((4..30).contains(&number), "{number} looks in 20 s");
+    assert!((4..30).contains(&looks), "{looks} looks in 20 s");
+    lines
+}
+
+#[test]
+fn whoever_does_not_answer_is_named_after_a_while_and_only_once() {
+    let lines = watched(|_| Some(false));
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with("rank 2 on h (pid 102) has been computing outside the runtime"));
     assert!(
         lines[0].contains("; 2 ranks wait for it in recv_vec from rank 2"),
         "{lines:?}"
     );
+}
+
+#[test]
+fn one_that_is_stopped_is_named_as_such_and_only_once_also_when_it_has_computed_before() {
+    let stopped = "rank 2 on h (pid 102) is stopped (state T; `kill -CONT 102` on its host";
+    let lines = watched(|step| Some(step < 60));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with(stopped), "{lines:?}");
+    let lines = watched(|step| Some(step >= 30));
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].contains(" has been computing "), "{lines:?}");
+    assert!(lines[1].starts_with(stopped), "{lines:?}");
+    // What it does is not told before it is known.
+    let lines = watched(|step| (step >= 30).then_some(true));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with(stopped), "{lines:?}");
 }
 
 #[test]

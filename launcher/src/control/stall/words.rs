@@ -26,29 +26,47 @@ pub(super) fn perhaps(cycle: &str, rank: u32) -> String {
     )
 }
 
+/// Why a rank does not answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Straggler {
+    Computes,
+    HasNotJoined,
+    Stopped { pid: u32 },
+}
+
 pub(super) fn straggler(
     name: &str,
-    what: &str,
+    what: Straggler,
     (waiting, wait): (u32, &Wait),
     count: usize,
 ) -> String {
+    let (long, call) = (seconds(wait), describe_wait(wait));
+    let what = match what {
+        Straggler::Computes => format!("has been computing outside the runtime for {long}"),
+        Straggler::HasNotJoined => format!("has not called `phalanx::init` for {long}"),
+        Straggler::Stopped { pid } => {
+            format!("is stopped (state T; `kill -CONT {pid}` on its host lets it go on)")
+        }
+    };
     let waits = match count {
         1 => format!("rank {waiting} waits"),
         _ => format!("{count} ranks wait"),
     };
-    format!(
-        "{name} {what} for {}; {waits} for it in {}",
-        seconds(wait),
-        describe_wait(wait)
-    )
+    format!("{name} {what}; {waits} for it in {call}")
 }
 
-pub(super) fn stalled(name: &str, wait: &Wait, limit: Duration, busy: &[u32]) -> String {
+/// `busy` are those for which it waits, and whether they are stopped.
+pub(super) fn stalled(name: &str, wait: &Wait, limit: Duration, busy: &[(u32, bool)]) -> String {
     let others = match busy {
         [] => String::new(),
-        [rank] => format!("; rank {rank}, for which it waits, is outside the runtime"),
+        [(rank, true)] => format!("; rank {rank}, for which it waits, is stopped (state T)"),
+        [(rank, false)] => format!("; rank {rank}, for which it waits, is outside the runtime"),
         ranks => {
-            let listed: Vec<String> = ranks.iter().take(8).map(ToString::to_string).collect();
+            let listed = ranks.iter().take(8).map(|(rank, stopped)| match stopped {
+                true => format!("{rank} (stopped)"),
+                false => rank.to_string(),
+            });
+            let listed: Vec<String> = listed.collect();
             let more = if ranks.len() > 8 { ", ..." } else { "" };
             let listed = listed.join(", ");
             format!("; ranks {listed}{more}, for which it waits, are outside the runtime")
