@@ -2,7 +2,8 @@
 //! it ended and tells its last call.
 //!
 //! The ranks are this test program itself, which then runs only [`ranked_program`].
-//! `cargo test --release -p phalanx-launcher --test deaths -- --ignored --nocapture` measures how long it takes.
+//! `cargo test --release -p phalanx-launcher --test deaths -- --ignored --nocapture --test-threads=1` measures how
+//! long it takes.
 
 mod common;
 
@@ -12,10 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use common::{TRANSPORTS, leave, part, run_part};
+use common::{TRANSPORTS, leave, nanos, part, run_part, stamps};
 use phalanx::{Communicator, ErrorKind, Result, Sum};
 use rustix::process::{Pid, Signal, getpid, kill_process};
-use rustix::time::{ClockId, clock_gettime};
 
 /// After this a job hangs.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -71,24 +71,13 @@ fn play(part: &str, world: &Communicator) -> Result<()> {
     Err(error)
 }
 
-fn nanos() -> i64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec * 1_000_000_000 + now.tv_nsec
-}
-
-/// Times in a text, in nanoseconds.
-fn times(text: &str, what: &str) -> Vec<i64> {
-    let lines = text.lines().filter_map(|line| line.strip_prefix(what));
-    lines.filter_map(|time| time.trim().parse().ok()).collect()
-}
-
 #[test]
 fn the_first_cause_and_its_last_call_are_told_whatever_the_memory() {
     for (name, words) in TRANSPORTS.iter().filter(|(name, _)| *name != "threads") {
         for amount in ["0", "600"] {
             let outcome = run_part(&format!("killed {amount}"), 3, words, LIMIT);
             assert_eq!(outcome.code, Some(137), "{name}: {outcome:?}");
-            assert_eq!(times(&outcome.text(), "told at").len(), 2, "{outcome:?}");
+            assert_eq!(stamps(&outcome.text(), "told at").len(), 2, "{outcome:?}");
             let reports = outcome.reports();
             assert_eq!(reports.len(), 1, "{name}: {reports:?}");
             assert!(reports[0].contains("rank 2 on "), "{reports:?}");
@@ -112,47 +101,67 @@ fn an_exit_and_another_program_are_ends_too() {
     );
     let outcome = run_part("replaced", 3, &[], LIMIT);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
-    assert_eq!(times(&outcome.text(), "told at").len(), 2, "{outcome:?}");
+    assert_eq!(stamps(&outcome.text(), "told at").len(), 2, "{outcome:?}");
     assert!(
         outcome.reports()[0].contains("left with exit code 0 before finalize"),
         "{outcome:?}"
     );
 }
 
-#[test]
-#[ignore = "measures; run it on a quiet machine"]
-fn figures() {
+fn figures(transport: &str) {
+    let (_, words) = TRANSPORTS
+        .iter()
+        .find(|(name, _)| *name == transport)
+        .expect("one");
     println!(
         "SIGKILL of one of 4 ranks, until all others are told, and until the job is over, in ms"
     );
-    println!("| transport | resident | told p50 | told p99 | told max | over p50 | over max |");
-    for (name, words) in TRANSPORTS.iter().filter(|(name, _)| *name != "threads") {
-        for (amount, runs) in [("0", 40), ("1024", 12), ("4096", 6)] {
-            let mut told = Vec::new();
-            let mut over = Vec::new();
-            for _ in 0..runs {
-                let outcome = run_part(&format!("killed {amount}"), 4, words, LIMIT);
-                let ended = nanos();
-                assert_eq!(outcome.code, Some(137), "{outcome:?}");
-                let killed = times(&outcome.text(), "killed at")[0];
-                let last = times(&outcome.text(), "told at").into_iter().max();
-                told.push(last.expect("told") - killed);
-                over.push(ended - killed);
-            }
-            told.sort_unstable();
-            over.sort_unstable();
-            let at = |list: &[i64], percent: usize| {
-                let index = (list.len() * percent).div_ceil(100).max(1) - 1;
-                list[index] as f64 / 1e6
-            };
-            println!(
-                "| {name} | {amount} MiB | {:.2} | {:.2} | {:.2} | {:.1} | {:.1} |",
-                at(&told, 50),
-                at(&told, 99),
-                at(&told, 100),
-                at(&over, 50),
-                at(&over, 100)
-            );
+    println!(
+        "| transport | resident | runs | told p50 | told p99 | told max | over p50 | over max |"
+    );
+    for (amount, runs) in [("0", 100), ("1024", 40), ("4096", 20)] {
+        let mut told = Vec::new();
+        let mut over = Vec::new();
+        for _ in 0..runs {
+            let outcome = run_part(&format!("killed {amount}"), 4, words, LIMIT);
+            let ended = nanos();
+            assert_eq!(outcome.code, Some(137), "{outcome:?}");
+            let killed = stamps(&outcome.text(), "killed at")[0];
+            let last = stamps(&outcome.text(), "told at").into_iter().max();
+            told.push(last.expect("told") - killed);
+            over.push(ended - killed);
         }
+        told.sort_unstable();
+        over.sort_unstable();
+        let at = |list: &[i64], percent: usize| {
+            let index = (list.len() * percent).div_ceil(100).max(1) - 1;
+            list[index] as f64 / 1e6
+        };
+        println!(
+            "| {transport} | {amount} MiB | {runs} | {:.2} | {:.2} | {:.2} | {:.1} | {:.1} |",
+            at(&told, 50),
+            at(&told, 99),
+            at(&told, 100),
+            at(&over, 50),
+            at(&over, 100)
+        );
     }
+}
+
+#[test]
+#[ignore = "measures; run it on a quiet machine"]
+fn figures_over_shared_memory() {
+    figures("shm");
+}
+
+#[test]
+#[ignore = "measures; run it on a quiet machine"]
+fn figures_over_unix_sockets() {
+    figures("unix");
+}
+
+#[test]
+#[ignore = "measures; run it on a quiet machine"]
+fn figures_over_tcp() {
+    figures("tcp");
 }

@@ -2,13 +2,17 @@
 //! named and left alone, and a correct program that is slow is never accused.
 //!
 //! The ranks are this test program itself, which then runs only [`ranked_program`].
+//! `cargo test --release -p phalanx-launcher --test stalls -- --ignored --nocapture` measures how long it takes to
+//! name a deadlock.
 
 mod common;
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use common::{Outcome, Running, TRANSPORTS, leave, part, part_command, run_part};
+use common::{
+    Outcome, Running, TRANSPORTS, leave, nanos, part, part_command, run_part, stamps, times,
+};
 use phalanx::{Communicator, Result, Source, Sum};
 
 /// After this a job hangs.
@@ -18,9 +22,15 @@ const LONG: usize = 1 << 20;
 #[test]
 fn ranked_program() {
     let Some(part) = part() else { return };
+    let (part, pause) = part.split_once(", rank 0 late by ").unwrap_or((&part, "0"));
+    let pause = Duration::from_millis(pause.parse().expect("milliseconds"));
     leave(phalanx::run(|world| {
-        if !wait_for_each_other(&part, &world)? {
-            go_on_slowly(&part, &world)?;
+        if world.rank() == 0 {
+            std::thread::sleep(pause);
+        }
+        println!("\nbegins at {}", nanos());
+        if !wait_for_each_other(part, &world)? {
+            go_on_slowly(part, &world)?;
         }
         Ok::<(), phalanx::Error>(())
     }))
@@ -238,4 +248,30 @@ fn a_rank_that_waits_for_input_is_not_accused() {
         (Some(0), 0),
         "{outcome:?}"
     );
+}
+
+#[test]
+#[ignore = "measures; run it on a quiet machine"]
+fn figures() {
+    const RUNS: u64 = 10;
+    for part in ["receive in a ring", "send in a ring", "barrier and receive"] {
+        for (name, words) in TRANSPORTS.iter().filter(|(name, _)| *name != "threads") {
+            let mut named = Vec::new();
+            for run in 0..RUNS {
+                let part = format!("{part}, rank 0 late by {}", 97 * run);
+                let running = Running::start_within(LIMIT, part_command(&part, 4, words));
+                running.wait_for_words("deadlock: ");
+                let told = nanos();
+                let outcome = running.finish();
+                assert_eq!(outcome.code, Some(73), "{outcome:?}");
+                let last = stamps(&outcome.text(), "begins at").into_iter().max();
+                let nanos = told - last.expect("they have begun");
+                named.push(Duration::from_nanos(nanos.unsigned_abs()));
+            }
+            println!(
+                "{part}, {name}, {RUNS} times: named {} after the last rank blocks",
+                times(named)
+            );
+        }
+    }
 }

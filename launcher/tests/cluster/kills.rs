@@ -9,7 +9,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::bed::{Bed, bed};
-use crate::ranked;
+use crate::{common, ranked};
 
 /// From the start of the launcher on; a job takes about this long to be at work.
 const MOMENTS_MILLIS: u64 = 900;
@@ -49,13 +49,9 @@ fn again_and_again(who: &str, kill: fn(&Bed, &mut SmallRng) -> bool) {
         bed.assert_clean();
         times.push(killed.elapsed());
     }
-    times.sort_unstable();
-    let at = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64();
     println!(
-        "{who}: {kills} killed; nothing left on any host after {:.2} s (median), {:.2} (p99), {:.2} (longest)",
-        at(50),
-        at(99),
-        at(100)
+        "{who}: {kills} killed; nothing left on any host after {}",
+        common::times(times)
     );
 }
 

@@ -8,6 +8,7 @@ mod bed;
 mod built;
 #[path = "../common/mod.rs"]
 mod common;
+mod cuts;
 mod doctor;
 mod faults;
 mod ipv6;
