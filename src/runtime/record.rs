@@ -2,6 +2,7 @@
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::progress::Core;
@@ -47,6 +48,16 @@ impl Record {
             began: (Instant::now(), monotonic_nanos()),
             life,
         })
+    }
+
+    /// Whether a rank of this host, counted within it, is seen to live. If not, nothing is known.
+    pub(crate) fn shows_life(&self, local: usize) -> bool {
+        let boxes = self.pen.boxes();
+        if local >= boxes.ranks() {
+            return false;
+        }
+        let word = boxes.life(local).load(Ordering::Relaxed);
+        word != 0 && !life::has_died(word)
     }
 
     /// The rank has finalized: its end is nobody's concern any more.

@@ -141,7 +141,9 @@ impl Core {
         if let Some(control) = &mut self.control {
             control.watch(&peers, wild);
         }
-        self.fabric.look_for_dead();
+        let record = self.record.as_ref();
+        let lives = |local| record.is_some_and(|record| record.shows_life(local));
+        self.fabric.look_for_dead(lives);
         self.compare_calls();
     }
 

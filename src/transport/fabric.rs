@@ -457,10 +457,11 @@ impl Fabric {
     }
 
     /// Where nothing else tells of the end of a peer's process: looks for processes that have ended. To
-    /// be called now and then by a rank that waits for long.
-    pub fn look_for_dead(&self) {
+    /// be called now and then by a rank that waits for long. `lives` tells of a rank, counted within the host,
+    /// whether it is known to live: looking at one takes the system a time that grows with the number of ranks.
+    pub fn look_for_dead(&self, lives: impl Fn(usize) -> bool) {
         if let Some(shared) = self.memory() {
-            shared.look_for_dead();
+            shared.look_for_dead(lives);
         }
     }
 }

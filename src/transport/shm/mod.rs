@@ -403,8 +403,8 @@ impl Shared {
     }
 
     /// This rank has waited for long: has a process ended without anybody knowing?
-    pub(super) fn look_for_dead(&self) {
-        self.segment.look_for_dead();
+    pub(super) fn look_for_dead(&self, lives: impl Fn(usize) -> bool) {
+        self.segment.look_for_dead(lives);
     }
 
     /// The launcher says that a rank has gone.
