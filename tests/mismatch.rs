@@ -46,6 +46,15 @@ fn another_operation_is_named_on_both_sides() {
 }
 
 #[test]
+fn a_split_is_named_as_such() {
+    let reasons = reasons(2, |world| match world.rank() {
+        0 => world.split(Some(1), 0).map(|_| ()),
+        _ => world.barrier(),
+    });
+    assert_both_named(&reasons, "rank 0: split", "rank 1: barrier at");
+}
+
+#[test]
 fn another_count_type_or_operator_is_named_on_both_sides() {
     let counts = reasons(2, |world| {
         let mut elements = vec![0.0; 2 + world.rank()];

@@ -4,7 +4,8 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::run;
+use common::{Mark, Running, await_that, phalanx, run};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// A file that is removed when the test is over.
@@ -157,7 +158,7 @@ fn transports_are_compared_on_a_page() {
     let sheet = sheet.text();
     assert_eq!(sheet.lines().count(), keys.len() + 1);
     let columns = |line: &str| line.split(',').count();
-    assert!(sheet.lines().all(|line| columns(line) == 15), "{sheet}");
+    assert!(sheet.lines().all(|line| columns(line) == 16), "{sheet}");
 }
 
 #[test]
@@ -205,9 +206,38 @@ fn what_cannot_be_measured_or_written_is_said() {
 
 #[test]
 fn ranks_that_fail_fail_the_benchmark() {
-    let mut command = common::phalanx(&["bench", "barrier", "--quick", "-n", "2"]);
+    let mut command = phalanx(&["bench", "barrier", "--quick", "-n", "2"]);
     command.env("PHALANX_ALGORITHMS", "barrier=nonsense");
-    let outcome = common::Running::start(command).finish();
+    let outcome = Running::start(command).finish();
     assert_ne!(outcome.code, Some(0));
     assert!(outcome.stderr.contains("nonsense"), "{}", outcome.stderr);
+}
+
+#[test]
+fn what_was_measured_before_an_interruption_is_shown() {
+    let (mark, json) = (Mark::new(), Scratch::new("interrupted.json"));
+    let words = "bench --quick --repetitions 5 -n 2 barrier idle --seconds 3600 --json";
+    let words: Vec<&str> = words.split_whitespace().chain([json.path()]).collect();
+    let mut command = phalanx(&words);
+    let (name, value) = mark.variable().split_once('=').expect("a variable");
+    command.env(name, value);
+    let bench = Running::start(command);
+    // The launcher and the ranks of the second part have it among their arguments.
+    await_that("it watches idle ranks", || {
+        let told = |pid: &&rustix::process::Pid| {
+            let file = format!("/proc/{}/cmdline", pid.as_raw_nonzero());
+            let words = std::fs::read_to_string(file).unwrap_or_default();
+            words.contains("\"idle\"")
+        };
+        mark.bearers().iter().filter(told).count() >= 3
+    });
+    bench.signal(Signal::INT);
+    let outcome = bench.finish();
+    assert_eq!(outcome.code, Some(130), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("interrupted"), "{}", outcome.stderr);
+    assert!(outcome.text().contains("barrier: "), "{}", outcome.text());
+    let found: Value = serde_json::from_str(&json.text()).expect("JSON");
+    assert_eq!(found["interrupted"], true);
+    assert_eq!(found["rows"].as_array().map(Vec::len), Some(1));
+    mark.assert_gone();
 }

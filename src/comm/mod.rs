@@ -33,7 +33,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits::TAG_MAX;
 use crate::runtime::group::Group;
 use crate::runtime::{Errand, Fault, Runtime, describe_mismatch};
-use crate::schedule::Selection;
+use crate::schedule::{Counts, Operation, Selection};
 use crate::wire::control::FromRank;
 use faults::{kind_of_job, peer_gone};
 
@@ -241,7 +241,12 @@ impl Communicator {
     pub fn split(&self, colour: Option<u64>, key: i64) -> Result<Option<Self>> {
         let child = self.next_child();
         let mine = [u64::from(colour.is_some()), colour.unwrap_or(0), key as u64];
-        let all = self.allgather(&mine)?;
+        let call = Call::new("split", Location::caller());
+        let mut all = vec![0; mine.len() * self.size()];
+        let operation = Operation::Allgather {
+            counts: Counts::Equal(mine.len()),
+        };
+        self.execute(&call, &operation, None, Some(&mine), Some(&mut all))?;
         let Some(colour) = colour else {
             return Ok(None);
         };

@@ -75,7 +75,8 @@ Ranks are this program, started as `phalanx run` starts any other. A repetition 
 barrier of empty messages; then every rank times a batch of operations, so long that clock and barrier do \
 not matter; the figure is the time of the slowest rank divided by the length of the batch. Each table shows \
 the fastest repetition, the median and the 99th percentile (of several launches: the median of theirs), and \
-the range of the launches' medians. Results are checked; a wrong one ends the benchmark with exit code 1.
+the range of the launches' medians. Results are checked; a wrong one ends the benchmark with exit code 1. \
+Interrupted, it shows what it has until then.
 
 The bounds are measured in the same run: a cache line passed between two cores, a copy in memory, bare \
 sockets, switches between processes of one core.";

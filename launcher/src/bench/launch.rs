@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use phalanx::sys::process::{Tether, spawn_tethered};
+use rustix::process::Pid;
 
+use super::interrupt::Interrupt;
 use super::order::{Answer, Order, RANK_WORD};
 use crate::cli::{Style, Transport};
 use crate::job::Refusal;
@@ -41,10 +43,16 @@ fn word<E: ValueEnum>(value: E) -> String {
 pub(crate) struct Launch {
     child: Child,
     begun: Instant,
+    interrupt: Interrupt,
 }
 
-/// Starts ranks with an order. `limit` ends a launch that hangs.
-pub(crate) fn start(setting: &Setting, order: &Order, limit: Duration) -> Result<Launch, Refusal> {
+/// Starts ranks with an order. `limit` ends a launch that hangs, `interrupt` any.
+pub(crate) fn start(
+    setting: &Setting,
+    order: &Order,
+    limit: Duration,
+    interrupt: &Interrupt,
+) -> Result<Launch, Refusal> {
     let cannot = |what: String| Refusal::launch(format!("cannot start the ranks: {what}"));
     let program = std::env::current_exe().map_err(|error| cannot(error.to_string()))?;
     let order = serde_json::to_string(order).map_err(|error| cannot(error.to_string()))?;
@@ -63,7 +71,12 @@ pub(crate) fn start(setting: &Setting, order: &Order, limit: Duration) -> Result
     // The thread that starts it is the one that waits for it, so it goes when we go.
     let child = spawn_tethered(&mut command, Tether::default());
     let child = child.map_err(|error| cannot(error.to_string()))?;
-    Ok(Launch { child, begun })
+    interrupt.cover(Pid::from_child(&child));
+    Ok(Launch {
+        child,
+        begun,
+        interrupt: interrupt.clone(),
+    })
 }
 
 impl Launch {
@@ -85,6 +98,7 @@ impl Launch {
                 Err(_) => nonsense = Some(line),
             }
         }
+        self.interrupt.release();
         let status = self.child.wait();
         let took = self.begun.elapsed();
         let status = status.map_err(|error| Refusal::launch(format!("lost the ranks: {error}")))?;

@@ -9,6 +9,7 @@ pub(crate) mod args;
 mod bounds;
 mod case;
 mod guidelines;
+mod interrupt;
 mod launch;
 mod machine;
 mod order;
@@ -24,11 +25,13 @@ use std::process::ExitCode;
 use args::BenchArgs;
 use bounds::Bounds;
 use case::Case;
+use interrupt::Interrupt;
 use machine::{Machine, Ticks};
 use order::{Answer, Point};
 use plan::Part;
 use rows::Rows;
 
+use crate::exit;
 use crate::job::Refusal;
 
 /// When this process was started by a benchmark, to be a rank or to help with a bound: does that. To be
@@ -37,10 +40,35 @@ pub(crate) fn answer_the_call() -> Option<ExitCode> {
     rank::answer_the_call().or_else(bounds::answer_the_call)
 }
 
-/// Measures, and reports.
+/// Measures, and reports. When it is interrupted it reports what it has.
 pub(crate) fn run(args: &BenchArgs) -> Result<u8, Refusal> {
+    let interrupt = Interrupt::listen()
+        .map_err(|error| Refusal::launch(format!("cannot handle signals: {error}")))?;
     let mut machine = Machine::describe();
     let before = Ticks::now();
+    let rows = measure_all(args, &interrupt)?;
+    match interrupt.came() {
+        None => eprintln!("phalanx: bounds"),
+        Some(_) => eprintln!("phalanx: interrupted; this is what was measured until then"),
+    }
+    let mut bounds = Bounds::until(&interrupt);
+    let rows = rows.finish(&mut bounds);
+    let findings = guidelines::check(&rows, &mut bounds);
+    machine.others = before.and_then(|before| Ticks::now()?.others_since(before));
+    let signal = interrupt.came();
+    let report = report::Report {
+        interrupted: signal.is_some(),
+        machine: &machine,
+        bounds: bounds.known(),
+        rows: &rows,
+        guidelines: &findings,
+    };
+    report.publish(args)?;
+    Ok(signal.map_or(0, exit::of_signal))
+}
+
+/// All launches, or those before an interruption.
+fn measure_all(args: &BenchArgs, interrupt: &Interrupt) -> Result<Rows, Refusal> {
     let parts = plan::plan(args);
     let mut rows = Rows::default();
     let launches = args.launches();
@@ -49,38 +77,42 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8, Refusal> {
         for part in &parts {
             let what = part.setting.describe();
             eprintln!("phalanx: launch {launch} of {launches}: {what}");
-            measure(part, args, &mut rows)?;
+            let measured = measure(part, args, interrupt, &mut rows);
+            if interrupt.came().is_some() {
+                // The ranks were ended, and have failed therefore.
+                return Ok(rows);
+            }
+            measured?;
         }
     }
-    eprintln!("phalanx: bounds");
-    let mut bounds = Bounds::default();
-    let rows = rows.finish(&mut bounds);
-    let findings = guidelines::check(&rows, &mut bounds);
-    machine.others = before.and_then(|before| Ticks::now()?.others_since(before));
-    let report = report::Report {
-        machine: &machine,
-        bounds: bounds.known(),
-        rows: &rows,
-        guidelines: &findings,
-    };
-    report.publish(args)?;
-    Ok(0)
+    Ok(rows)
 }
 
 /// One launch of a part.
-fn measure(part: &Part, args: &BenchArgs, rows: &mut Rows) -> Result<(), Refusal> {
+fn measure(
+    part: &Part,
+    args: &BenchArgs,
+    interrupt: &Interrupt,
+    rows: &mut Rows,
+) -> Result<(), Refusal> {
     let (pace, ranks) = (args.pace(), part.setting.ranks);
     let (order, limit) = (part.order(pace), part.limit(&pace));
+    let start = || launch::start(&part.setting, &order, limit, interrupt);
     if part.alone() != Some(Case::Startup) {
-        launch::start(&part.setting, &order, limit)?.finish(|answer| rows.add(ranks, answer))?;
+        start()?.finish(|answer| rows.add(ranks, answer))?;
         return Ok(());
     }
     let mut samples = Vec::new();
     let mut transport = String::new();
+    let mut ended = Ok(());
     for _ in 0..plan::starts(args.quick) {
-        let ranks = launch::start(&part.setting, &order, limit)?;
-        let took = ranks.finish(|answer| transport = answer.transport)?;
-        samples.push(took.as_secs_f64() * 1e6);
+        match start()?.finish(|answer| transport = answer.transport) {
+            Ok(took) => samples.push(took.as_secs_f64() * 1e6),
+            Err(refusal) => {
+                ended = Err(refusal);
+                break;
+            }
+        }
     }
     rows.add(
         ranks,
@@ -92,5 +124,5 @@ fn measure(part: &Part, args: &BenchArgs, rows: &mut Rows) -> Result<(), Refusal
             samples,
         },
     );
-    Ok(())
+    ended
 }

@@ -37,11 +37,14 @@ pub(super) fn text(entries: &[Entry], verbose: bool, width: Option<u16>) -> Stri
         1 => "1 warning".to_owned(),
         many => format!("{many} warnings"),
     };
-    let looked = entries.len();
+    let looked = match entries.len() {
+        1 => "1 check".to_owned(),
+        many => format!("{many} checks"),
+    };
     match count(State::Wrong) {
-        0 => writeln!(text, "nothing is wrong: {looked} checks, {warnings}"),
-        1 => writeln!(text, "1 thing is wrong: {looked} checks, {warnings}"),
-        many => writeln!(text, "{many} things are wrong: {looked} checks, {warnings}"),
+        0 => writeln!(text, "nothing is wrong: {looked}, {warnings}"),
+        1 => writeln!(text, "1 thing is wrong: {looked}, {warnings}"),
+        many => writeln!(text, "{many} things are wrong: {looked}, {warnings}"),
     }
     .expect("memory");
     text
@@ -132,6 +135,11 @@ mod tests {
     fn connections_are_shown_with_both_ends() {
         let mut one = entry(Check::Connections, "a", Finding::ok("fine"));
         one.to = Some("b".to_owned());
-        assert!(text(&[one], false, Some(80)).contains("a -> b"));
+        let shown = text(&[one], false, Some(80));
+        assert!(shown.contains("a -> b"), "{shown}");
+        assert!(
+            shown.ends_with("nothing is wrong: 1 check, 0 warnings\n"),
+            "{shown}"
+        );
     }
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 pub(crate) use partner::answer_the_call;
 
 use super::case::{Case, HALO_BYTES};
+use super::interrupt::Interrupt;
 use super::order::Point;
 use super::{machine, statistics};
 
@@ -33,9 +34,18 @@ const SOCKET_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Bounds {
     known: BTreeMap<String, Option<f64>>,
+    interrupt: Interrupt,
 }
 
 impl Bounds {
+    /// Bounds that are measured until then, and none afterwards.
+    pub(crate) fn until(interrupt: &Interrupt) -> Self {
+        Self {
+            known: BTreeMap::new(),
+            interrupt: interrupt.clone(),
+        }
+    }
+
     /// The limit for a case between `ranks` ranks over this transport, as the ranks named it.
     pub(crate) fn of(&mut self, point: Point, ranks: usize, transport: &str) -> Option<Bound> {
         let cores = machine::cores();
@@ -87,6 +97,9 @@ impl Bounds {
     fn get(&mut self, name: &str, measure: impl FnOnce() -> Option<f64>) -> Option<f64> {
         if let Some(known) = self.known.get(name) {
             return *known;
+        }
+        if self.interrupt.came().is_some() {
+            return None;
         }
         let value = measure();
         self.known.insert(name.to_owned(), value);

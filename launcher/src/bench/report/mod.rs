@@ -19,6 +19,8 @@ use crate::job::Refusal;
 /// Everything that was found.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report<'a> {
+    /// Not all that was asked for was measured.
+    pub(crate) interrupted: bool,
     pub(crate) machine: &'a Machine,
     /// Microseconds.
     pub(crate) bounds: BTreeMap<&'a str, f64>,
@@ -67,6 +69,7 @@ fn csv(rows: &[Row]) -> Result<Vec<u8>, Failure> {
         "case",
         "ranks",
         "bytes",
+        "work",
         "transport",
         "algorithm",
         "unit",
@@ -88,6 +91,7 @@ fn csv(rows: &[Row]) -> Result<Vec<u8>, Failure> {
             row.case.name(),
             row.ranks.to_string(),
             row.bytes.to_string(),
+            row.work.to_string(),
             row.transport.clone(),
             row.algorithm.clone(),
             row.unit.to_owned(),
