@@ -30,6 +30,10 @@ pub const DIRECT_LOOKS_MAX: u32 = 400;
 /// has to go on.
 pub const DIRECT_PER_TURN: u32 = 32;
 
+/// Where ranks outnumber cores, a collective that blocks leaves its core so often to others before it goes onto the
+/// table of what is under way.
+pub const DIRECT_YIELDS_MAX: u32 = 16;
+
 /// Bytes of a result that one rank makes at a time when ranks meet in shared memory.
 pub const MEETING_PIECE_BYTES: usize = 8 * 1024;
 

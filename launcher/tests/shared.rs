@@ -30,6 +30,7 @@ fn ranked_program() {
         }
         .and_then(|()| wait(&world)),
         "runs ahead" => runs_ahead(&world),
+        "crowd" => crowd(&world),
         "messages" => match world.rank() {
             0 => world.barrier(),
             _ => world.alltoall(&[1_u8; 3]).map(|_| ()),
@@ -87,6 +88,18 @@ fn blocked(world: &Communicator) -> Result<()> {
     world.barrier()
 }
 
+/// Many ranks agree for a while.
+fn crowd(world: &Communicator) -> Result<()> {
+    for _ in 0..100 {
+        world.barrier()?;
+    }
+    match world.rank() {
+        3 => world.allreduce(1.0, Sum).map(|_| ()),
+        _ => world.barrier(),
+    }
+    .and_then(|()| wait(world))
+}
+
 fn mismatch(part: &str, ranks: usize, one: &str, other: &str) {
     for _ in 0..5 {
         let outcome = run_part(part, ranks, SHARED, LIMIT);
@@ -132,6 +145,13 @@ fn a_rank_that_runs_ahead_is_named() {
 #[test]
 fn a_collective_of_messages_is_told_from_one_of_memory() {
     mismatch("messages", 3, "rank 0: barrier", ": alltoall<u8>");
+}
+
+#[test]
+fn one_of_many_that_calls_something_else_is_named() {
+    for ranks in [5, 20] {
+        mismatch("crowd", ranks, "rank 3: allreduce<f64>", ": barrier");
+    }
 }
 
 #[test]

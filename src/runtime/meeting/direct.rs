@@ -1,13 +1,17 @@
-//! The shortest way for a collective that blocks: while there is nothing else to do, a rank posts its part,
-//! looks for those of the others for a moment, and has the result, without a place on the table.
+//! The shortest way for a collective that blocks: while there is nothing else to do, a rank puts in its part,
+//! looks for those of the others for a moment, and has the result, without a place on the table. With a core to
+//! itself it spins meanwhile; in a crowd it leaves its core to others after each look, and does not hold the lock.
 //!
 //! What does not end within that moment goes on the general way, from where it was left. So it is with
 //! whatever is not simple: other operations of this kind under way, failures, ranks that do not agree.
 
-use super::boards::{Rounds, combine};
-use super::{Begun, Form, chunk_bytes, on_boards, piece_bytes};
+use super::boards::combine;
+use super::work::combine_slots;
+use super::{Begun, Form, Meetings, chunk_bytes, on_boards, piece_bytes};
 use crate::base::ids::Context;
-use crate::limits::{BOARDS_AHEAD, DIRECT_LOOKS_MAX, DIRECT_PER_TURN, MEETING_PIECE_BYTES};
+use crate::limits::{
+    BOARDS_AHEAD, DIRECT_LOOKS_MAX, DIRECT_PER_TURN, DIRECT_YIELDS_MAX, MEETING_PIECE_BYTES,
+};
 use crate::pod::operator::Reducer;
 use crate::runtime::dispute::CollectiveCall;
 use crate::runtime::progress::Core;
@@ -49,8 +53,8 @@ impl Scratch {
 }
 
 impl Runtime {
-    /// Does a collective on boards, as far as that is possible within a moment. `own` holds this rank's
-    /// contribution, and then the result.
+    /// Does a collective, as far as that is possible within a moment. `own` holds this rank's contribution, and
+    /// then the result.
     pub(crate) fn meet_directly(
         &self,
         call: &DirectCall,
@@ -58,111 +62,244 @@ impl Runtime {
         reducer: Option<&dyn Reducer>,
     ) -> Directly {
         let mut core = self.station.lock();
-        if !core.may_meet_directly(call) {
-            return Directly::No;
-        }
-        let Some(meetings) = &mut core.meetings else {
+        let Some(crowded) = core.may_meet_directly(call) else {
             return Directly::No;
         };
-        let fits = on_boards(&meetings.area, call.form, own.len());
-        if !fits || !meetings.rounds.are_over() {
+        let Some(mut talk) = core
+            .meetings
+            .as_mut()
+            .and_then(|meetings| Talk::begin(meetings, call, own.len()))
+        else {
             return Directly::No;
-        }
-        let scratch = meetings.scratch.get_or_insert_with(Scratch::new);
-        let mut talk = Talk {
-            area: &meetings.area,
-            rounds: &mut meetings.rounds,
-            chunk: chunk_bytes(call.element),
-            signature: call.signature,
-            scratch: &mut scratch.0[..piece_bytes(call.element)],
-            reducer,
         };
-        let how = talk.hold(own);
-        if how == Directly::Done {
-            let Core { state, .. } = &mut *core;
-            let past = (call.context, call.sequence, call.signature, call.described);
-            state.disputes.remember(past);
-            core.activity += 1;
+        let looks = if crowded { 1 } else { DIRECT_LOOKS_MAX };
+        let mut yields = if crowded { DIRECT_YIELDS_MAX } else { 0 };
+        loop {
+            let step = match &mut core.meetings {
+                Some(meetings) => talk.go_on(meetings, own, reducer, looks),
+                None => Step::Stuck,
+            };
+            match step {
+                Step::Done => break,
+                Step::Waits if yields > 0 => {}
+                Step::Waits | Step::Stuck => return Directly::Begun(talk.begun),
+            }
+            yields -= 1;
+            drop(core);
+            std::thread::yield_now();
+            core = self.station.lock();
+            if !core.is_free_for(call) {
+                return Directly::Begun(talk.begun);
+            }
         }
-        how
+        let Core { state, .. } = &mut *core;
+        let past = (call.context, call.sequence, call.signature, call.described);
+        state.disputes.remember(past);
+        core.activity += 1;
+        Directly::Done
     }
 }
 
 impl Core {
-    fn may_meet_directly(&mut self, call: &DirectCall) -> bool {
-        let open = self.check_open(call.context, Reach::All).is_ok();
-        let idle = self.state.collectives.is_empty() && self.sleepers == 0 && !self.polling;
+    /// Whether ranks outnumber cores; `None` when the collective has to go the general way.
+    fn may_meet_directly(&mut self, call: &DirectCall) -> Option<bool> {
         let fits = (1..=MEETING_PIECE_BYTES).contains(&call.element);
         self.direct = self.direct.wrapping_add(1);
         // The general way also looks at everything else, now and then.
         let turn = self.direct % DIRECT_PER_TURN == 0;
-        open && idle && fits && !turn && self.fabric.is_crowded() == Some(false)
+        let may = fits && !turn && self.is_free_for(call);
+        self.fabric.is_crowded().filter(|_| may)
     }
+
+    fn is_free_for(&self, call: &DirectCall) -> bool {
+        let idle = self.state.collectives.is_empty() && self.sleepers == 0 && !self.polling;
+        idle && self.check_open(call.context, Reach::All).is_ok()
+    }
+}
+
+enum Step {
+    Done,
+    /// Others have to come first.
+    Waits,
+    /// The general way has to go on.
+    Stuck,
 }
 
 /// One collective, as long as it goes well.
-struct Talk<'a> {
-    area: &'a Area,
-    rounds: &'a mut Rounds,
+struct Talk {
+    /// In rounds on boards, not in a cell.
+    boards: bool,
+    count: u32,
     /// Bytes of a part.
     chunk: usize,
+    element: usize,
     signature: u64,
-    scratch: &'a mut [u8],
-    reducer: Option<&'a dyn Reducer>,
+    begun: Begun,
 }
 
-impl Talk<'_> {
-    fn hold(&mut self, own: &mut [u8]) -> Directly {
-        let count = own.len().div_ceil(self.chunk).max(1) as u32;
-        let first = self.rounds.reserve(count);
-        let (mut entered, mut left) = (0, 0);
-        while left < count {
-            while entered < count && entered - left < BOARDS_AHEAD && self.post(own, first, entered)
-            {
-                entered += 1;
-            }
-            let number = first.wrapping_add(left);
-            let agreed = left < entered
-                && self.await_posts(number)
-                && self.area.all_signed(number, self.signature);
-            if !agreed {
-                let begun = Begun {
-                    first,
-                    entered,
-                    left,
-                };
-                return Directly::Begun(begun);
-            }
-            if let Some(reducer) = self.reducer {
-                let part = part_of(own, left as usize, self.chunk);
-                combine(self.area, number, part, self.scratch, reducer);
-            }
-            self.rounds.clear(self.area);
-            left += 1;
+impl Talk {
+    /// Reserves its numbers; `None` when it is not simple.
+    fn begin(meetings: &mut Meetings, call: &DirectCall, length: usize) -> Option<Self> {
+        let boards = on_boards(&meetings.area, call.form, length);
+        let free = if boards {
+            meetings.rounds.are_over()
+        } else {
+            let joint = matches!(call.form, Form::Barrier | Form::Allreduce);
+            joint && length <= piece_bytes(call.element) / 2 && meetings.abandoned.is_empty()
+        };
+        if !free {
+            return None;
         }
-        Directly::Done
+        let chunk = chunk_bytes(call.element);
+        let count = length.div_ceil(chunk).max(1) as u32;
+        let begun = Begun {
+            first: meetings.reserve(boards, count),
+            entered: 0,
+            left: 0,
+            disputed: false,
+        };
+        Some(Self {
+            boards,
+            count,
+            chunk,
+            element: call.element,
+            signature: call.signature,
+            begun,
+        })
     }
 
-    fn post(&mut self, own: &mut [u8], first: u32, index: u32) -> bool {
-        let may = self.rounds.may_post(self.area, first.wrapping_add(index));
-        if may {
-            let part = part_of(own, index as usize, self.chunk);
-            self.rounds.post(self.area, self.signature, part);
+    fn go_on(
+        &mut self,
+        meetings: &mut Meetings,
+        own: &mut [u8],
+        reducer: Option<&dyn Reducer>,
+        looks: u32,
+    ) -> Step {
+        if self.boards {
+            self.go_on_with_boards(meetings, own, reducer, looks)
+        } else {
+            self.go_on_with_cell(meetings, own, reducer, looks)
         }
-        may
     }
 
-    fn await_posts(&self, number: u32) -> bool {
-        for look in 0..DIRECT_LOOKS_MAX {
-            if self.area.all_posted(number) {
-                return true;
+    fn go_on_with_boards(
+        &mut self,
+        meetings: &mut Meetings,
+        own: &mut [u8],
+        reducer: Option<&dyn Reducer>,
+        looks: u32,
+    ) -> Step {
+        let Meetings {
+            area,
+            rounds,
+            scratch,
+            ..
+        } = meetings;
+        let (area, begun) = (&*area, &mut self.begun);
+        while begun.left < self.count {
+            while begun.entered < self.count && begun.entered - begun.left < BOARDS_AHEAD {
+                let number = begun.first.wrapping_add(begun.entered);
+                if !rounds.may_post(area, number) {
+                    break;
+                }
+                let part = part_of(own, begun.entered as usize, self.chunk);
+                rounds.post(area, self.signature, part);
+                begun.entered += 1;
             }
-            if look >= DIRECT_LOOKS_MAX / 4 {
-                std::hint::spin_loop();
+            let number = begun.first.wrapping_add(begun.left);
+            if begun.left == begun.entered || !await_until(looks, || area.all_posted(number)) {
+                return Step::Waits;
+            }
+            if !area.all_signed(number, self.signature) {
+                return Step::Stuck;
+            }
+            if let Some(reducer) = reducer {
+                let part = part_of(own, begun.left as usize, self.chunk);
+                let scratch = &mut scratch.get_or_insert_with(Scratch::new).0;
+                let scratch = &mut scratch[..piece_bytes(self.element)];
+                combine(area, number, part, scratch, reducer);
+            }
+            rounds.clear(area);
+            begun.left += 1;
+        }
+        Step::Done
+    }
+
+    fn go_on_with_cell(
+        &mut self,
+        meetings: &mut Meetings,
+        own: &mut [u8],
+        reducer: Option<&dyn Reducer>,
+        looks: u32,
+    ) -> Step {
+        let Meetings { area, scratch, .. } = meetings;
+        let (area, begun) = (&*area, &mut self.begun);
+        let number = begun.first;
+        if begun.entered == 0 {
+            if !await_until(looks, || area.is_open(number)) {
+                return Step::Waits;
+            }
+            begun.entered = 1;
+            let scratch = &mut scratch.get_or_insert_with(Scratch::new).0;
+            begun.disputed = !enter(area, number, self.signature, own, scratch, reducer);
+            if begun.disputed {
+                return Step::Stuck;
             }
         }
-        false
+        if !await_until(looks, || area.is_finished(number, 1)) {
+            return Step::Waits;
+        }
+        if area.signature(number, area.result()) != self.signature {
+            return Step::Stuck;
+        }
+        area.read(number, area.result(), own.len(), 0, own);
+        begun.left = 1;
+        begun.disputed = !area.leave(number, self.signature);
+        if begun.disputed {
+            Step::Stuck
+        } else {
+            Step::Done
+        }
     }
+}
+
+/// Puts this rank's part into a cell. The last one makes the result; `false` when it sees that not all agree.
+fn enter(
+    area: &Area,
+    number: u32,
+    signature: u64,
+    own: &[u8],
+    scratch: &mut [u8],
+    reducer: Option<&dyn Reducer>,
+) -> bool {
+    area.sign(number, area.me(), signature);
+    area.write(number, area.me(), own.len(), 0, own);
+    if !area.arrive(number) {
+        return true;
+    }
+    let agree = (0..area.ranks()).all(|rank| area.signature(number, rank) == signature);
+    area.sign(number, area.result(), signature);
+    if let Some(reducer) = reducer {
+        let (sum, part) = scratch.split_at_mut(scratch.len() / 2);
+        let (sum, part) = (&mut sum[..own.len()], &mut part[..own.len()]);
+        combine_slots(area, number, (own.len(), 0), [sum, part], reducer);
+        area.write(number, area.result(), own.len(), 0, sum);
+    }
+    area.finish(number, 1);
+    area.call_sleepers(number);
+    agree
+}
+
+fn await_until(looks: u32, ready: impl Fn() -> bool) -> bool {
+    for look in 0..looks {
+        if ready() {
+            return true;
+        }
+        if look >= DIRECT_LOOKS_MAX / 4 {
+            std::hint::spin_loop();
+        }
+    }
+    false
 }
 
 /// The `index`-th part.

@@ -33,6 +33,7 @@ impl Core {
 
     /// Ends meetings to which a rank that has finalized will never come.
     fn miss_departed(&mut self) {
+        self.meet(); // Who has departed may have come before, and be gone because all have.
         let Some(meetings) = &self.meetings else {
             return;
         };

@@ -56,6 +56,8 @@ pub(crate) struct Begun {
     pub(super) first: u32,
     pub(super) entered: u32,
     pub(super) left: u32,
+    /// The ranks do not agree.
+    pub(super) disputed: bool,
 }
 
 /// A collective under way in shared memory.
@@ -209,6 +211,7 @@ impl Core {
             first: meetings.reserve(boards, cells),
             entered: 0,
             left: 0,
+            disputed: false,
         });
         running.meeting = Some(Meeting {
             form,
@@ -222,12 +225,16 @@ impl Core {
             boards,
             entered: begun.entered,
             left: begun.left,
-            disputed: false,
+            disputed: begun.disputed,
         });
         meetings.running.push(key);
         // A thread that sleeps has to look at it too.
         self.state.completions += 1;
-        self.advance_meeting(key);
+        if begun.disputed {
+            self.settle_dissent(key);
+        } else {
+            self.advance_meeting(key);
+        }
     }
 
     /// Lets others see what this rank calls on its world.
@@ -335,8 +342,7 @@ impl Core {
 
     /// Does all that can be done now for one meeting.
     fn advance_meeting(&mut self, key: CollectiveKey) -> bool {
-        let (mut moved, mut over) = (false, false);
-        let mut disputed = None;
+        let (mut moved, mut over, mut disputed) = (false, false, false);
         if let (Some(meetings), Some(running)) =
             (&mut self.meetings, self.state.collectives.get_mut(key))
         {
@@ -364,19 +370,28 @@ impl Core {
                 moved = true;
             }
             over = meeting.left == meeting.cells;
-            if meeting.disputed {
-                let known = self.state.disputes.past();
-                disputed = first_dissent(&meetings.area, known, meeting.sequence);
-                // Who has not let others see yet what it calls will have when this rank wonders why it waits.
-                over = false;
-            }
+            disputed = meeting.disputed;
         }
-        if let Some((sequence, signature, peer)) = disputed {
-            self.disagree(sequence, signature, peer);
+        if disputed {
+            self.settle_dissent(key);
         } else if over {
             self.finish_meeting(key);
         }
         moved
+    }
+
+    /// The ranks that meet do not agree: about which call? Who has not let others see yet what it calls will have
+    /// when this rank wonders why it waits.
+    fn settle_dissent(&mut self, key: CollectiveKey) {
+        let (Some(meetings), Some(running)) = (&self.meetings, self.state.collectives.get(key))
+        else {
+            return;
+        };
+        let known = self.state.disputes.past();
+        let dissent = first_dissent(&meetings.area, known, running.setting.sequence);
+        if let Some((sequence, signature, peer)) = dissent {
+            self.disagree(sequence, signature, peer);
+        }
     }
 
     fn finish_meeting(&mut self, key: CollectiveKey) {

@@ -162,11 +162,7 @@ impl Work<'_> {
         };
         let (sum, part) = scratch.split_at_mut(scratch.len() / 2);
         let (sum, part) = (&mut sum[..bytes], &mut part[..bytes]);
-        area.read(number, 0, length, from, sum);
-        for rank in 1..area.ranks() {
-            area.read(number, rank, length, from, part);
-            reducer.reduce(sum, part, Order::IntoFrom);
-        }
+        combine_slots(area, number, (length, from), [sum, part], reducer);
         area.write(number, area.result(), length, from, sum);
     }
 
@@ -198,5 +194,21 @@ impl Work<'_> {
                 from += bytes;
             }
         }
+    }
+}
+
+/// Combines a piece of all contributions, which are `length` bytes long in all, in the order of the ranks: from
+/// `from` on, as much as both pieces of memory hold, of which the first gets the result.
+pub(super) fn combine_slots(
+    area: &Area,
+    number: u32,
+    (length, from): (usize, usize),
+    [sum, part]: [&mut [u8]; 2],
+    reducer: &dyn Reducer,
+) {
+    area.read(number, 0, length, from, sum);
+    for rank in 1..area.ranks() {
+        area.read(number, rank, length, from, part);
+        reducer.reduce(sum, part, Order::IntoFrom);
     }
 }
