@@ -34,12 +34,24 @@ pub const DIRECT_PER_TURN: u32 = 32;
 /// table of what is under way.
 pub const DIRECT_YIELDS_MAX: u32 = 16;
 
+/// There, while all that it waits for run on other cores, it looks so often before it leaves its own.
+pub const DIRECT_CROWDED_LOOKS: u32 = 60;
+
 /// Bytes of a result that one rank makes at a time when ranks meet in shared memory.
 pub const MEETING_PIECE_BYTES: usize = 8 * 1024;
 
+/// Cells that a collective uses at a time, unless one rank after the other adds its contribution: as many as caches hold.
+pub const CELLS_AHEAD: u32 = 4;
+
+/// Where ranks outnumber cores, one after the other adds its contribution to a result that is longer than this.
+pub const CHAIN_BYTES_MIN: usize = 16 * 1024;
+/// So many parts the contributions have then at least, as far as that does not make them shorter than
+/// [`CHAIN_BYTES_MIN`].
+pub const CHAIN_CHUNKS_MIN: usize = 8;
+
 /// Up to so many ranks that meet with short contributions post them on boards, and each makes the result for
 /// itself.
-pub const BOARDS_RANKS_MAX: usize = 8;
+pub const BOARDS_RANKS_MAX: usize = 16;
 /// So many ranks do that with long contributions, too: it costs no more than sharing the work.
 pub const BOARDS_LONG_RANKS: usize = 2;
 /// Posts that a rank has on its board for one collective, of those that not all have read.

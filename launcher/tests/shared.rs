@@ -31,6 +31,7 @@ fn ranked_program() {
         .and_then(|()| wait(&world)),
         "runs ahead" => runs_ahead(&world),
         "crowd" => crowd(&world),
+        "chain" => chain(&world),
         "messages" => match world.rank() {
             0 => world.barrier(),
             _ => world.alltoall(&[1_u8; 3]).map(|_| ()),
@@ -100,6 +101,14 @@ fn crowd(world: &Communicator) -> Result<()> {
     .and_then(|()| wait(world))
 }
 
+/// Many ranks add long contributions, and one of them not as many as the others.
+fn chain(world: &Communicator) -> Result<()> {
+    for count in [100_000, 100_000 - usize::from(world.rank() == 2)] {
+        world.allreduce_from(&vec![1.0; count], &mut vec![0.0; count], Sum)?;
+    }
+    wait(world)
+}
+
 fn mismatch(part: &str, ranks: usize, one: &str, other: &str) {
     for _ in 0..5 {
         let outcome = run_part(part, ranks, SHARED, LIMIT);
@@ -151,6 +160,14 @@ fn a_collective_of_messages_is_told_from_one_of_memory() {
 fn one_of_many_that_calls_something_else_is_named() {
     for ranks in [5, 20] {
         mismatch("crowd", ranks, "rank 3: allreduce<f64>", ": barrier");
+    }
+}
+
+#[test]
+fn one_of_many_that_adds_something_else_is_named() {
+    let (one, other) = ("rank 2: allreduce<f64>(99999", ": allreduce<f64>(100000");
+    for ranks in [5, 20] {
+        mismatch("chain", ranks, one, other);
     }
 }
 

@@ -72,11 +72,11 @@ impl Communicator {
         source: impl Into<Source>,
         tag: impl Into<Tag>,
     ) -> Result<Status> {
-        let (site, source, tag) = (Location::caller(), source.into(), tag.into());
-        if let Some(status) = self.recv_directly(site, buffer, source, tag) {
+        let (named, source, tag) = (("recv_into", Location::caller()), source.into(), tag.into());
+        if let Some(status) = self.recv_directly(named, buffer, source, tag) {
             return status;
         }
-        let call = Call::new("recv_into", site);
+        let call = Call::new(named.0, named.1);
         self.recv_slice(call, buffer, source, tag)
     }
 
@@ -149,6 +149,14 @@ impl Communicator {
     ) -> Result<Status> {
         let (source, send_tag, recv_tag) = (source.into(), send_tag.into(), recv_tag.into());
         let call = Call::new("sendrecv_into", Location::caller());
+        self.pattern(&call, source, recv_tag)?;
+        if self.send_directly(call.site, elements, dest, send_tag) {
+            let named = (call.operation, call.site);
+            return match self.recv_directly(named, buffer, source, recv_tag) {
+                Some(status) => status,
+                None => self.recv_slice(call, buffer, source, recv_tag),
+            };
+        }
         self.scope(|scope| {
             self.inner.runtime.will_wait(size_of_val(elements));
             let receive = scope.begin_recv(call, buffer, source, recv_tag)?;
@@ -216,7 +224,7 @@ impl Communicator {
     /// Receives, if the message comes within a moment; `None` when nothing was done, whatever the reason.
     fn recv_directly<T: Pod>(
         &self,
-        site: &'static Location<'static>,
+        (operation, site): (&'static str, &'static Location<'static>),
         buffer: &mut [T],
         source: Source,
         tag: Tag,
@@ -243,7 +251,7 @@ impl Communicator {
         Some(match outcome {
             Ok(envelope) => Ok(self.status::<T>(&envelope)),
             Err(fault) => {
-                let call = Call::new("recv_into", site);
+                let call = Call::new(operation, site);
                 Err(self.recv_error::<T>(&call, &args, fault))
             }
         })

@@ -166,6 +166,9 @@ impl Station {
                 }
                 Stage::Offer if !core.fabric.step_aside(now) => core,
                 Stage::Offer | Stage::Yield => {
+                    if crowded == Some(true) {
+                        core.fabric.spread(now);
+                    }
                     drop(core);
                     std::thread::yield_now();
                     self.lock()

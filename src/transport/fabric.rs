@@ -385,6 +385,15 @@ impl Fabric {
         }
     }
 
+    /// To be called now and then where ranks outnumber cores: a rank too many leaves its processor.
+    pub fn spread(&mut self, now: Instant) {
+        match &mut self.links {
+            Links::Shared(shared) => shared.spread(now),
+            Links::Mixed(mixed) => mixed.shared.spread(now),
+            Links::Threads(_) | Links::Sockets(_) => {}
+        }
+    }
+
     /// Whether more ranks of this host are awake than there are cores, where that is known.
     pub fn is_crowded(&self) -> Option<bool> {
         self.memory().map(|shared| shared.segment().is_crowded())

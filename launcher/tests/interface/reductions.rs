@@ -2,8 +2,8 @@
 //! over the ranks.
 
 use phalanx::{
-    BitAnd, BitOr, BitXor, Communicator, Located, LogicalAnd, LogicalOr, LogicalXor, Max, MaxLoc,
-    Min, MinLoc, Operator, Pod, Product, Result, Sum, commutative, ordered,
+    BitAnd, BitOr, BitXor, Communicator, ErrorKind, Located, LogicalAnd, LogicalOr, LogicalXor,
+    Max, MaxLoc, Min, MinLoc, Operator, Pod, Product, Result, Sum, commutative, ordered,
 };
 
 use super::collectives::{COUNTS, part, roots};
@@ -99,6 +99,14 @@ fn to_all<T: Pod + PartialEq + std::fmt::Debug, O: Operator<T> + Copy>(
     let mut all = mine.to_vec();
     world.allreduce_into(&mut all, operator)?;
     assert_eq!(all, expected, "allreduce_into {name}");
+    all.fill(T::zeroed());
+    world.allreduce_from(mine, &mut all, operator)?;
+    assert_eq!(all, expected, "allreduce_from {name}");
+    all.push(T::zeroed());
+    let longer = world.allreduce_from(mine, &mut all, operator);
+    let error = longer.expect_err("it does not fit");
+    let told = matches!(error.kind(), ErrorKind::InvalidArgument { .. });
+    assert!(told, "{name}: {error}");
     let pending = world.iallreduce(mine.to_vec(), operator)?;
     assert_eq!(pending.wait()?, expected, "iallreduce {name}");
     if let Some(&first) = mine.first() {

@@ -180,6 +180,16 @@ impl Buffers {
         Some([one.bytes_mut()?, other.bytes_mut()?])
     }
 
+    /// The bytes of one entry to read, of another one to write.
+    pub(crate) fn beside(
+        &mut self,
+        read: BufferId,
+        written: BufferId,
+    ) -> Option<(&[u8], &mut [u8])> {
+        let [one, other] = self.entries.get_disjoint_mut([read, written].map(slot))?;
+        Some((one.bytes(), other.bytes_mut()?))
+    }
+
     /// Gives an owned entry exactly `length` bytes; `false` when that cannot be.
     pub(crate) fn resize(&mut self, id: BufferId, length: usize) -> bool {
         let Some(entry) = self.entries.get_mut(slot(id)) else {

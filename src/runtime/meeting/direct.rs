@@ -5,12 +5,15 @@
 //! What does not end within that moment goes on the general way, from where it was left. So it is with
 //! whatever is not simple: other operations of this kind under way, failures, ranks that do not agree.
 
+use std::time::Instant;
+
 use super::boards::combine;
 use super::work::combine_slots;
 use super::{Begun, Form, Meetings, chunk_bytes, on_boards, piece_bytes};
 use crate::base::ids::Context;
 use crate::limits::{
-    BOARDS_AHEAD, DIRECT_LOOKS_MAX, DIRECT_PER_TURN, DIRECT_YIELDS_MAX, MEETING_PIECE_BYTES,
+    BOARDS_AHEAD, DIRECT_CROWDED_LOOKS, DIRECT_LOOKS_MAX, DIRECT_PER_TURN, DIRECT_YIELDS_MAX,
+    MEETING_PIECE_BYTES,
 };
 use crate::pod::operator::Reducer;
 use crate::runtime::dispute::CollectiveCall;
@@ -72,7 +75,7 @@ impl Runtime {
         else {
             return Directly::No;
         };
-        let looks = if crowded { 1 } else { DIRECT_LOOKS_MAX };
+        let mut looks = if crowded { 1 } else { DIRECT_LOOKS_MAX };
         let mut yields = if crowded { DIRECT_YIELDS_MAX } else { 0 };
         loop {
             let step = match &mut core.meetings {
@@ -81,9 +84,14 @@ impl Runtime {
             };
             match step {
                 Step::Done => break,
-                Step::Waits if yields > 0 => {}
-                Step::Waits | Step::Stuck => return Directly::Begun(talk.begun),
+                Step::Waits { elsewhere: true } if looks == 1 => {
+                    looks = DIRECT_CROWDED_LOOKS;
+                    continue;
+                }
+                Step::Waits { .. } if yields > 0 => {}
+                Step::Waits { .. } | Step::Stuck => return Directly::Begun(talk.begun),
             }
+            looks = 1;
             yields -= 1;
             drop(core);
             std::thread::yield_now();
@@ -107,8 +115,12 @@ impl Core {
         self.direct = self.direct.wrapping_add(1);
         // The general way also looks at everything else, now and then.
         let turn = self.direct % DIRECT_PER_TURN == 0;
+        let crowded = self.fabric.is_crowded();
+        if turn && crowded == Some(true) {
+            self.fabric.spread(Instant::now());
+        }
         let may = fits && !turn && self.is_free_for(call);
-        self.fabric.is_crowded().filter(|_| may)
+        crowded.filter(|_| may)
     }
 
     fn is_free_for(&self, call: &DirectCall) -> bool {
@@ -119,8 +131,10 @@ impl Core {
 
 enum Step {
     Done,
-    /// Others have to come first.
-    Waits,
+    /// Others have to come first; those were all seen on other processors.
+    Waits {
+        elsewhere: bool,
+    },
     /// The general way has to go on.
     Stuck,
 }
@@ -207,8 +221,12 @@ impl Talk {
                 begun.entered += 1;
             }
             let number = begun.first.wrapping_add(begun.left);
-            if begun.left == begun.entered || !await_until(looks, || area.all_posted(number)) {
-                return Step::Waits;
+            if begun.left == begun.entered {
+                return Step::Waits { elsewhere: false };
+            }
+            if !await_until(looks, || area.all_posted(number)) {
+                let elsewhere = looks == 1 && area.is_held_up_elsewhere(number);
+                return Step::Waits { elsewhere };
             }
             if !area.all_signed(number, self.signature) {
                 return Step::Stuck;
@@ -237,7 +255,7 @@ impl Talk {
         let number = begun.first;
         if begun.entered == 0 {
             if !await_until(looks, || area.is_open(number)) {
-                return Step::Waits;
+                return Step::Waits { elsewhere: false };
             }
             begun.entered = 1;
             let scratch = &mut scratch.get_or_insert_with(Scratch::new).0;
@@ -247,7 +265,7 @@ impl Talk {
             }
         }
         if !await_until(looks, || area.is_finished(number, 1)) {
-            return Step::Waits;
+            return Step::Waits { elsewhere: false };
         }
         if area.signature(number, area.result()) != self.signature {
             return Step::Stuck;

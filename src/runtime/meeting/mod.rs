@@ -6,6 +6,11 @@
 //! result, piece by piece, so no rank waits for one that is not scheduled. Contributions are combined in
 //! the order of the ranks: the same ranks get the same bits, and operators need not be commutative.
 //!
+//! A long contribution to a blocking reduction to all need not be put in at all where ranks outnumber cores: they form a
+//! chain, in which each adds its own from where it lies to the result of a cell when all before it have. So every byte
+//! is moved once less, and ranks that could not run at once anyway lose little by waiting for each other. Behind the
+//! first rank, which works on the next chunk already, the others follow on other cores.
+//!
 //! Few ranks with short contributions, and two with long ones, do not share the work: each posts its
 //! contribution on its board, and makes the result for itself. A call that blocks does that without a place on
 //! the table of collectives, while there is nothing else to do; see [`direct`].
@@ -17,11 +22,12 @@ mod direct;
 mod doubts;
 mod work;
 
+use super::Runtime;
 use super::execute::Running;
 use super::progress::Core;
 use super::state::CollectiveKey;
 use crate::base::ids::Context;
-use crate::limits::MEETING_PIECE_BYTES;
+use crate::limits::{CELLS_AHEAD, CHAIN_BYTES_MIN, CHAIN_CHUNKS_MIN, MEETING_PIECE_BYTES};
 pub(crate) use crate::transport::SLOT_BYTES;
 use crate::transport::{Area, CELLS, PastCall, boards_take};
 use boards::Rounds;
@@ -76,6 +82,8 @@ pub(crate) struct Meeting {
     cells: u32,
     /// In rounds on boards, not in cells.
     boards: bool,
+    /// One rank after the other adds its part to the result.
+    chain: bool,
     /// Cells that this rank has put its part into.
     entered: u32,
     /// Cells that this rank is done with.
@@ -134,6 +142,18 @@ const fn chunk_bytes(element: usize) -> usize {
     SLOT_BYTES / element * element
 }
 
+/// As [`chunk_bytes`] where one rank after the other adds its part: so small that several do so at a time.
+fn link_bytes(element: usize, block: usize) -> usize {
+    let bytes = (block / CHAIN_CHUNKS_MIN).clamp(CHAIN_BYTES_MIN, SLOT_BYTES);
+    (bytes / element).max(1) * element
+}
+
+/// Whether one rank after the other adds its part to the result, instead of all putting in theirs first. That takes the fewest
+/// copies; but ranks that could all run at once would wait for each other.
+fn is_chain(area: &Area, form: Form, block: usize) -> bool {
+    form == Form::Allreduce && block > CHAIN_BYTES_MIN && area.outnumbers_cores()
+}
+
 fn on_boards(area: &Area, form: Form, block: usize) -> bool {
     matches!(form, Form::Barrier | Form::Allreduce) && boards_take(area.ranks(), block)
 }
@@ -156,14 +176,21 @@ impl Meeting {
     fn pieces(&self, index: u32) -> u32 {
         let length = self.length(index);
         match self.form {
-            Form::Allreduce => length.div_ceil(self.piece()).max(1) as u32,
+            Form::Allreduce if !self.chain => length.div_ceil(self.piece()).max(1) as u32,
             _ => 1,
         }
     }
 
     /// Whether the next chunk can be entered, as far as this rank is concerned.
     const fn may_enter(&self) -> bool {
-        self.entered < self.cells && self.entered - self.left < CELLS
+        let ahead = if self.chain { CELLS } else { CELLS_AHEAD };
+        self.entered < self.cells && self.entered - self.left < ahead
+    }
+
+    /// Whether nobody has to come before this rank in the next cell.
+    fn is_its_turn(&self, area: &Area) -> bool {
+        let number = self.first.wrapping_add(self.entered);
+        area.is_open(number) && (!self.chain || area.arrived(number) == area.me())
     }
 
     /// Whether what is waited for in the oldest cell has happened.
@@ -191,6 +218,19 @@ pub(crate) const fn piece_bytes(element: usize) -> usize {
     }
 }
 
+impl Runtime {
+    /// Whether contributions to a collective go to cells, from wherever they are. Those that are so short that it may be done
+    /// [directly](direct) do not.
+    pub(crate) fn meets_in_cells(&self, form: Form, block: usize) -> bool {
+        if block <= MEETING_PIECE_BYTES {
+            return false;
+        }
+        let core = self.station.lock();
+        let meetings = core.meetings.as_ref();
+        meetings.is_some_and(|meetings| !on_boards(&meetings.area, form, block))
+    }
+}
+
 impl Core {
     /// Begins a meeting; [`meet`](Self::meet) goes on with it.
     pub(crate) fn begin_meeting(&mut self, key: CollectiveKey) {
@@ -204,9 +244,15 @@ impl Core {
             return;
         };
         let (form, block) = (way.form, way.block);
-        let chunk = chunk_bytes(setting.element);
-        let cells = block.div_ceil(chunk).max(1) as u32;
         let boards = on_boards(&meetings.area, form, block);
+        let blocks = !setting.call.nonblocking;
+        let chain = !boards && blocks && is_chain(&meetings.area, form, block);
+        let chunk = if chain {
+            link_bytes(setting.element, block)
+        } else {
+            chunk_bytes(setting.element)
+        };
+        let cells = block.div_ceil(chunk).max(1) as u32;
         let begun = way.begun.unwrap_or_else(|| Begun {
             first: meetings.reserve(boards, cells),
             entered: 0,
@@ -223,6 +269,7 @@ impl Core {
             first: begun.first,
             cells,
             boards,
+            chain,
             entered: begun.entered,
             left: begun.left,
             disputed: begun.disputed,
@@ -315,7 +362,7 @@ impl Core {
             if meeting.may_enter() {
                 let number = meeting.first.wrapping_add(meeting.entered);
                 area.will_sleep(number);
-                if area.is_open(number) {
+                if meeting.is_its_turn(area) {
                     return false;
                 }
             }

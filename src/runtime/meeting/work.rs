@@ -20,8 +20,12 @@ impl Work<'_> {
     /// Enters the next cell or leaves the oldest one; `false` when neither is possible.
     pub(super) fn step(&mut self, meeting: &mut Meeting) -> bool {
         let number = meeting.first.wrapping_add(meeting.entered);
-        if meeting.may_enter() && self.area.is_open(number) {
-            self.enter(meeting, number);
+        if meeting.may_enter() && meeting.is_its_turn(self.area) {
+            if meeting.chain {
+                self.add(meeting, number);
+            } else {
+                self.enter(meeting, number);
+            }
             return true;
         }
         if meeting.left < meeting.entered {
@@ -45,11 +49,7 @@ impl Work<'_> {
             return;
         }
         area.sign(number, me, meeting.signature);
-        let place = match meeting.form {
-            Form::Allreduce => 1,
-            _ => 0,
-        };
-        self.write(number, me, place, length, offset);
+        self.write(number, me, self.contribution(meeting), length, offset);
         if !area.arrive(number) {
             return;
         }
@@ -66,6 +66,56 @@ impl Work<'_> {
             _ => {}
         }
         area.call_sleepers(number);
+    }
+
+    /// Which of the places holds this rank's contribution.
+    fn contribution(&self, meeting: &Meeting) -> usize {
+        usize::from(meeting.form == Form::Allreduce && self.places[0].is_none())
+    }
+
+    /// Adds this rank's part to the result of a cell, to which all before it have added theirs.
+    fn add(&mut self, meeting: &mut Meeting, number: u32) {
+        let (area, chunk) = (self.area, meeting.entered);
+        let (length, offset) = (meeting.length(chunk), meeting.offset(chunk));
+        let place = self.contribution(meeting);
+        if area.me() == 0 {
+            area.sign(number, area.result(), meeting.signature);
+            self.write(number, area.result(), place, length, offset);
+        } else if area.signature(number, area.result()) == meeting.signature {
+            self.combine_with_result(meeting, number, place, (length, offset));
+        } else {
+            meeting.disputed = true;
+            return;
+        }
+        meeting.entered += 1;
+        if area.arrive(number) {
+            area.finish(number, 1);
+            area.call_sleepers(number);
+        } else {
+            area.call_next();
+        }
+    }
+
+    fn combine_with_result(
+        &mut self,
+        meeting: &Meeting,
+        number: u32,
+        place: usize,
+        (length, offset): (usize, usize),
+    ) {
+        let (area, piece) = (self.area, meeting.piece());
+        let places = self.places[place].zip(self.places[2]);
+        let both = places.and_then(|(own, scratch)| self.buffers.beside(own, scratch));
+        let (Some((own, scratch)), Some(reducer)) = (both, self.reducer) else {
+            return;
+        };
+        let own = own.get(offset..offset + length).unwrap_or_default();
+        for (part, index) in own.chunks(piece).zip(0..) {
+            let sum = &mut scratch[..part.len()];
+            area.read(number, area.result(), length, index * piece, sum);
+            reducer.reduce(sum, part, Order::IntoFrom);
+            area.write(number, area.result(), length, index * piece, sum);
+        }
     }
 
     /// Takes what this rank needs of its oldest cell, and leaves it; `false` when it is not there yet.

@@ -79,7 +79,7 @@ impl Area {
         self.boards() + (1 + rank) * APART
     }
 
-    fn post_at(&self, number: u32, rank: usize) -> usize {
+    pub(super) fn post_at(&self, number: u32, rank: usize) -> usize {
         let index = rank * ROUNDS as usize + (number % ROUNDS) as usize;
         self.boards() + (1 + self.layout_ranks() + index) * APART
     }

@@ -22,7 +22,10 @@
 //! * A slot is written by its rank before it arrives (release), and read by others only after all have
 //!   arrived (acquire); the result is written by whoever claimed a piece of it before that piece is
 //!   counted as finished. A cell is opened again only when all have left.
-//! * Nobody waits for a particular rank once all have arrived: whoever runs makes the pieces. A rank that
+//! * In a chain ranks arrive in their order, and `arrived` says whose turn it is: that rank alone writes the result, after
+//!   it has seen that its predecessor has arrived (acquire), and before it arrives itself (release). It then calls its
+//!   successor by its bell, and the last one calls all sleepers.
+//! * Nobody else waits for a particular rank once all have arrived: whoever runs makes the pieces. A rank that
 //!   is not scheduled holds nobody up but itself.
 //! * Before a rank sleeps it sets `sleepers`, then looks once more; whoever changes something looks at
 //!   `sleepers` afterwards. A sequentially consistent fence lies between the two on both sides.
@@ -40,7 +43,7 @@ use crate::limits::LOCAL_RANKS_MAX;
 use crate::sys::shared_memory::SharedMemory;
 
 /// Meetings that may be under way at once. A power of two: numbers of meetings wrap around.
-pub(crate) const CELLS: u32 = 4;
+pub(crate) const CELLS: u32 = 8;
 /// Longest payload of one slot.
 pub(crate) const SLOT_BYTES: usize = 64 * 1024;
 
@@ -137,6 +140,15 @@ impl Area {
         self.segment.memory()
     }
 
+    pub(super) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// A rank's place in the segment.
+    pub(super) fn member(&self, rank: usize) -> usize {
+        self.members[rank]
+    }
+
     pub(super) const fn base(&self) -> usize {
         self.base
     }
@@ -222,9 +234,26 @@ impl Area {
         before as usize + 1 == self.ranks()
     }
 
+    /// How many have put in their contributions.
+    pub(crate) fn arrived(&self, number: u32) -> usize {
+        self.load(number, ARRIVED) as usize
+    }
+
     /// Whether all slots are written.
     pub(crate) fn is_full(&self, number: u32) -> bool {
-        self.load(number, ARRIVED) as usize == self.ranks()
+        self.arrived(number) == self.ranks()
+    }
+
+    /// Whether there are more ranks than cores for them.
+    pub(crate) fn outnumbers_cores(&self) -> bool {
+        self.ranks() > self.segment.cores()
+    }
+
+    /// The next rank may have waited for this one.
+    pub(crate) fn call_next(&self) {
+        if let Some(next) = self.members.get(self.me + 1) {
+            self.segment.notify(*next, self.members[self.me]);
+        }
     }
 
     /// Whether there is a piece of the result that nobody makes yet.

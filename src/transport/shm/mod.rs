@@ -32,19 +32,19 @@ pub(super) mod cells;
 mod direct;
 mod link;
 mod long;
+mod places;
 mod segment;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::inbox::Rules;
 use super::parcel::Body;
 use super::{Lost, Payload, Sink, traced};
 use crate::base::ids::{Epoch, Peer};
 use crate::base::ring::Corrupt;
-use crate::limits::{SHM_MISSES_MAX, STEP_ASIDE_MICROS_MIN};
+use crate::limits::SHM_MISSES_MAX;
 use crate::sys::peer_memory::allow_reading_by;
-use crate::sys::processor;
 use crate::wire::header::{Header, Kind};
 pub(crate) use link::Head;
 use link::Link;
@@ -349,27 +349,6 @@ impl Shared {
         }
         link.active = false;
         self.active.retain(|other| *other != local);
-        true
-    }
-
-    /// Leaves the processor to another rank that runs there, while there are enough for all: a scheduler
-    /// that puts the two together, as it likes to do with whom it wakes, may leave them there for long.
-    /// Gives whether there is such a rank: of two, the one with the higher number leaves.
-    pub(super) fn step_aside(&mut self, now: Instant) -> bool {
-        let Some(here) = processor::current() else {
-            return true;
-        };
-        let Some(other) = self.segment.shares_processor(self.me, here) else {
-            return false;
-        };
-        let pause = Duration::from_micros(STEP_ASIDE_MICROS_MIN);
-        let rests = self
-            .stepped
-            .is_some_and(|last| now.saturating_duration_since(last) < pause);
-        if other < self.me && !rests && !self.segment.is_crowded() {
-            self.stepped = Some(now);
-            processor::leave(here);
-        }
         true
     }
 

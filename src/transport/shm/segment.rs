@@ -37,14 +37,14 @@ const AT_CORES: usize = 16;
 const AT_DAEMON: usize = 20;
 /// Where ranks that sleep in their polls are called.
 const AT_NAME: usize = 32;
-const AT_AWAKE: usize = 1024;
+pub(super) const AT_AWAKE: usize = 1024;
 
 /// Within a berth.
 const PARK: usize = 0;
 const STATE: usize = 4;
 const CONTROL: usize = 8;
 /// The processor it was last seen on, and one.
-const PROCESSOR: usize = 12;
+pub(super) const PROCESSOR: usize = 12;
 /// Others can see that its process lives.
 const HOLDS: usize = LINE_BYTES + 4;
 const PID: usize = LINE_BYTES;
@@ -103,7 +103,7 @@ const fn ring_bytes(ranks: usize) -> usize {
 }
 
 /// A rank's bit in its word of a doorbell.
-const fn bit(rank: usize) -> u32 {
+pub(super) const fn bit(rank: usize) -> u32 {
     1 << (rank % 32)
 }
 
@@ -261,7 +261,7 @@ impl Segment {
         self.memory.load(at, Relaxed) != 0 && self.memory.swap(at, 0) != 0
     }
 
-    const fn berth(&self, rank: usize) -> usize {
+    pub(super) const fn berth(&self, rank: usize) -> usize {
         PAGE_BYTES + rank * berth_bytes(self.ranks)
     }
 
@@ -269,28 +269,19 @@ impl Segment {
         self.memory.load(AT_DAEMON, Relaxed)
     }
 
-    /// Whether more ranks are awake than there are cores.
-    pub(in crate::transport) fn is_crowded(&self) -> bool {
-        let awake: u32 = (0..bell_words(self.ranks))
-            .map(|word| self.memory.load(AT_AWAKE + 4 * word, Relaxed).count_ones())
-            .sum();
-        awake > self.memory.load(AT_CORES, Relaxed)
+    pub(super) fn cores(&self) -> usize {
+        self.memory.load(AT_CORES, Relaxed) as usize
     }
 
-    /// Notes which processor a rank runs on, and gives the lowest of the other ranks that are awake and
-    /// were last seen there.
-    pub(super) fn shares_processor(&self, me: usize, processor: u32) -> Option<usize> {
-        let seen = processor.wrapping_add(1);
-        let own = self.berth(me) + PROCESSOR;
-        if self.memory.load(own, Relaxed) != seen {
-            self.memory.store(own, seen, Relaxed);
-        }
-        let awake = |rank: usize| {
-            let word = self.memory.load(AT_AWAKE + 4 * (rank / 32), Relaxed);
-            word & bit(rank) != 0
-        };
-        let there = |rank: usize| self.memory.load(self.berth(rank) + PROCESSOR, Relaxed) == seen;
-        (0..self.ranks).find(|rank| *rank != me && awake(*rank) && there(*rank))
+    /// Whether more ranks are awake than there are cores.
+    pub(in crate::transport) fn is_crowded(&self) -> bool {
+        self.awake() > self.memory.load(AT_CORES, Relaxed)
+    }
+
+    pub(super) fn awake(&self) -> u32 {
+        (0..bell_words(self.ranks))
+            .map(|word| self.memory.load(AT_AWAKE + 4 * word, Relaxed).count_ones())
+            .sum()
     }
 
     pub(super) fn set_awake(&self, rank: usize, awake: bool) {

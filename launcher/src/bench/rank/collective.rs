@@ -77,8 +77,7 @@ impl Work for Allreduce {
 
     fn operate(&mut self, world: &Communicator, index: usize) -> phalanx::Result<bool> {
         addends::stamp(&mut self.addends, world.rank(), index);
-        self.sums.copy_from_slice(&self.addends);
-        world.allreduce_into(&mut self.sums, Sum)?;
+        world.allreduce_from(&self.addends, &mut self.sums, Sum)?;
         Ok(addends::is_stamped(&self.sums, world.size(), index))
     }
 
