@@ -281,6 +281,9 @@ impl Communicator {
         call: &CollectiveCall,
         sequence: u64,
     ) -> u64 {
+        if cfg!(bare) {
+            return 0;
+        }
         let hash = |text: &str| xxhash_rust::xxh3::xxh3_64(text.as_bytes());
         let numbers = [
             self.inner.context.0,

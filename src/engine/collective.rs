@@ -77,6 +77,9 @@ impl Collectives {
 impl Engine {
     /// This rank enters a collective. A disagreement with frames that came before is told as an action.
     pub fn collective_begins(&mut self, context: Context, sequence: u64, signature: u64) {
+        if cfg!(bare) {
+            return;
+        }
         let record = self
             .collectives
             .records
@@ -102,6 +105,9 @@ impl Engine {
 
     /// This rank has done its part of a collective.
     pub fn collective_ends(&mut self, context: Context, sequence: u64) {
+        if cfg!(bare) {
+            return;
+        }
         let record = self.collectives.records.remove(&(context, sequence));
         let Some(signature) = record.and_then(|record| record.ours) else {
             return;
@@ -116,6 +122,9 @@ impl Engine {
     /// Looks at the signature of an arriving frame. A frame that has not found its receive waits, until
     /// [`collective_taken`](Self::collective_taken).
     pub(crate) fn collective_frame(&mut self, peer: Peer, header: &Header, waits: bool) {
+        if cfg!(bare) {
+            return;
+        }
         let (context, theirs) = (header.context, header.check);
         let sequence = header.tag >> ROUND_BITS;
         let late = self.late(context, sequence, theirs).filter(|_| waits);
