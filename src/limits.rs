@@ -133,13 +133,17 @@ pub const RECONNECT_YIELD_MILLIS: u64 = 250;
 /// Copies of what was written to one TCP connection and the peer has not acknowledged: beyond this nothing more is
 /// written before it does.
 pub const RESEND_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// After so many bytes that have arrived over TCP the peer is told so.
+/// After so many bytes that have arrived over TCP the peer is told so, but not within a long payload.
 pub const ACKNOWLEDGE_BYTES: u64 = 64 * 1024;
+/// After so many bytes also there.
+pub const ACKNOWLEDGE_BYTES_MAX: u64 = 1024 * 1024;
 /// Payloads that are read again if a TCP connection breaks are copied, when their owner waits for the peer's
-/// acknowledgement: in a blocking send up to this length at once, otherwise before it sleeps.
+/// acknowledgement: up to this length soon, longer ones before it sleeps.
 pub const LOAN_COPY_BYTES_MAX: u64 = 256 * 1024;
+/// How soon: about the time that such a copy takes.
+pub const LOAN_PATIENCE_MICROS: u64 = 20;
 /// Memory for copies that a rank keeps for the next ones.
-pub const SPARE_BYTES_MAX: usize = 512 * 1024;
+pub const SPARE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Time that a broken connection waits for the launcher's word on the peer's fate.
 pub const VERDICT_MILLIS_MAX: u64 = 3_000;
@@ -199,5 +203,5 @@ const _: () = assert!(EAGER_THREADS_BYTES_MAX <= EAGER_BYTES_MAX);
 const _: () = assert!(CREDIT_BYTES_MIN >= 4 * ENVELOPE_CREDIT_BYTES);
 const _: () = assert!(CREDIT_BYTES_MAX <= UNEXPECTED_BYTES_MAX);
 const _: () = assert!(CREDIT_BYTES_MAX < RESEND_BYTES_MAX);
-const _: () = assert!(2 * ACKNOWLEDGE_BYTES < RESEND_BYTES_MAX as u64);
+const _: () = assert!(2 * ACKNOWLEDGE_BYTES_MAX < RESEND_BYTES_MAX as u64);
 const _: () = assert!(OUTPUT_PIECE_BYTES_MAX < CONTROL_FRAME_BYTES_MAX);

@@ -62,8 +62,8 @@
 //! A TCP connection that breaks is made again, by the side that made it and a little later by the other one too. Each side
 //! keeps what it has written until the other one has acknowledged it, says in the greeting how many bytes have arrived,
 //! and goes on from there ([failures](crate::manual::failures)). Short messages are copied for that, at most 4 MiB for each
-//! connection; long ones stay where they are until they are acknowledged, which costs a blocking send of up to 256 KiB a
-//! copy, made while the peer reads.
+//! connection. Long ones stay where they are until they are acknowledged; when nothing else is left to do and nothing has
+//! moved for 20 us, up to 256 KiB are copied, and before the rank sleeps as much as may be kept: a peer that computes holds nobody up.
 //!
 //! # Who may connect
 //!

@@ -34,10 +34,7 @@ impl Runtime {
         })?;
         let Some(key) = begun else { return Ok(()) };
         guard.request = Some(key);
-        let mut vigil = Vigil::new(errand, Subject::Request(key));
-        vigil.sends = true;
-        let outcome = self.station.wait(vigil, |core| core.request_outcome(key));
-        outcome.unwrap_or(Err(Fault::Timeout)).map(|_| ())
+        self.wait_request(key, errand).map(|_| ())
     }
 
     /// Receives into `bytes`, and waits until they are there.

@@ -51,8 +51,6 @@ pub(crate) struct Vigil {
     entered: Option<WaitKey>,
     /// The launcher was told that it lasts.
     told: bool,
-    /// A blocking send: it may be that only the acknowledgement of what was written is missing.
-    pub(crate) sends: bool,
 }
 
 /// A wait that lasts.
@@ -82,7 +80,6 @@ impl From<Option<Instant>> for Vigil {
             begun: None,
             entered: None,
             told: false,
-            sends: false,
         }
     }
 }
@@ -95,7 +92,6 @@ impl Vigil {
             begun: None,
             entered: None,
             told: false,
-            sends: false,
         }
     }
 

@@ -14,8 +14,11 @@ use std::time::{Duration, Instant};
 use super::kin::{self, Kin};
 use super::progress::{Core, WATCH_AFTER};
 use super::vigil::Vigil;
-use crate::limits::LOAN_COPY_BYTES_MAX;
+use crate::limits::{LOAN_COPY_BYTES_MAX, LOAN_PATIENCE_MICROS};
 use crate::transport::{Waiter, Waker};
+
+/// How long a wait in which nothing moves leaves payloads lent that were written, before it makes copies.
+const LOAN_PATIENCE: Duration = Duration::from_micros(LOAN_PATIENCE_MICROS);
 
 /// How long each stage of waiting lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +156,8 @@ impl Station {
             }
             let moved = core.turn(now);
             self.tell(&mut core);
-            if moved || (vigil.sends && core.settle_loans(LOAN_COPY_BYTES_MAX)) {
+            let impatient = idle.lasts(now, LOAN_PATIENCE);
+            if moved || (impatient && core.settle_loans(LOAN_COPY_BYTES_MAX)) {
                 idle.moved();
                 continue;
             }
@@ -309,6 +313,12 @@ struct Idle {
 impl Idle {
     fn moved(&mut self) {
         *self = Self::default();
+    }
+
+    /// Whether nothing has moved for so long.
+    fn lasts(&self, now: Instant, time: Duration) -> bool {
+        self.since
+            .is_some_and(|since| now.saturating_duration_since(since) >= time)
     }
 
     fn next(&mut self, now: Instant, stages: &Stages) -> Stage {

@@ -2,7 +2,6 @@
 
 use super::{Accept, Lost, Sink, traced};
 use crate::base::ids::{Epoch, Peer};
-use crate::limits::EAGER_BYTES_MAX;
 use crate::wire::header::{HEADER_BYTES, Header, Kind};
 
 /// Whose bytes they are, and what is done with them.
@@ -199,7 +198,7 @@ impl Inbox {
                 wanted: true,
                 at: 0,
                 length,
-                lent: length > EAGER_BYTES_MAX as u64,
+                lent: header.kind == Kind::Data,
             });
         }
         Ok(())

@@ -10,7 +10,7 @@ use super::outbox::{Flush, Outbox, Spare};
 use super::session::Session;
 use super::socket::Socket;
 use crate::base::ids::{Epoch, Peer};
-use crate::limits::{ACKNOWLEDGE_BYTES, TURN_CALLS_MAX};
+use crate::limits::{ACKNOWLEDGE_BYTES, ACKNOWLEDGE_BYTES_MAX, TURN_CALLS_MAX};
 use crate::wire::header::{Header, Kind};
 
 #[derive(Debug, Default)]
@@ -127,9 +127,13 @@ impl Link {
     }
 
     /// Whether the peer should be told how much has arrived.
-    pub(super) const fn owes(&self) -> bool {
-        self.outbox.keeps
-            && (self.inbox.owes || self.session.received - self.session.told >= ACKNOWLEDGE_BYTES)
+    pub(super) fn owes(&self) -> bool {
+        if !self.outbox.keeps {
+            return false;
+        }
+        let untold = self.session.received - self.session.told;
+        let within = self.inbox.missing() > 0;
+        self.inbox.owes || untold >= ACKNOWLEDGE_BYTES && !within || untold >= ACKNOWLEDGE_BYTES_MAX
     }
 
     /// The frame that says how much has arrived.

@@ -296,13 +296,16 @@ impl Sockets {
     }
 
     /// Whoever lent what was written would rather not wait for acknowledgements: copies payloads of at most so
-    /// many bytes each. `true` when any was given back.
+    /// many bytes each; if these are not all, only where nothing else waits to be written. `true` when any was
+    /// given back.
     pub(in super::super) fn settle_loans(&mut self, most: u64, sink: &mut impl Sink) -> bool {
         let mut any = false;
         for peer in std::mem::take(&mut self.lenders) {
             if let Some(link) = self.links.get_mut(&peer) {
                 link.session.lends = false;
-                any |= link.outbox.settle_loans(most, peer, &mut self.spare, sink);
+                if most == u64::MAX || link.outbox.is_empty() {
+                    any |= link.outbox.settle_loans(most, peer, &mut self.spare, sink);
+                }
                 self.note_loans(peer);
             }
         }
