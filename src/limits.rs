@@ -11,8 +11,19 @@ pub const EAGER_BYTES_MAX: usize = 64 * 1024;
 /// Between threads of one process a longer message is copied once, straight from the sender's buffer.
 pub const EAGER_THREADS_BYTES_MAX: usize = 8 * 1024;
 
-/// Through shared memory a longer message is copied once, by its receiver, where the kernel allows it.
-pub const EAGER_SHARED_BYTES_MAX: usize = 64 * 1024;
+/// Through shared memory a longer message is copied once, by its receiver and its sender, where the kernel allows it.
+pub const EAGER_SHARED_BYTES_MAX: usize = 16 * 1024;
+
+/// Two ranks that copy a long message together take chunks of at least so many bytes, or halves of less than two,
+pub const SHARE_CHUNK_BYTES_MIN: usize = 32 * 1024;
+/// and at most so many, unless the message is longer than 4096 of these.
+pub const SHARE_CHUNK_BYTES_MAX: usize = 256 * 1024;
+/// So often a rank that has helped, and has announced more, looks whether it can help with the next message.
+pub const SHARE_LOOKS_MAX: u32 = 300;
+/// Messages that it helps with before it looks at anything else.
+pub const SHARE_NEXT_MAX: usize = 16;
+/// Nobody begins to help with a copy that has lasted longer.
+pub const SHARE_MILLIS_MAX: u64 = 1_000;
 
 /// Ranks of one host that can share memory; more use sockets.
 pub const LOCAL_RANKS_MAX: usize = 2048;

@@ -7,6 +7,7 @@ use loom::thread;
 
 use phalanx::base::bell::{self, Asleep};
 use phalanx::base::ring::{Consumer, Place, Producer, RING_HEADER_BYTES};
+use phalanx::base::share::{self, End, TERMS_BYTES};
 use phalanx::base::words::{LINE_BYTES, Words};
 
 /// Shared memory in which the checker sees every access. Bytes are read and written as relaxed words.
@@ -197,5 +198,59 @@ fn who_sleeps_in_the_poll_is_called_or_has_seen_the_bell() {
         socket.join().expect("becomes ready");
         let called = words.load(CALLS, Ordering::Relaxed) != 0;
         assert!(sees_bell || called, "it would sleep for ever");
+    });
+}
+
+/// Where the model has a shared copy: its owner's line, the helper's word, two chunks, and whether the owner uses the
+/// memory for something else.
+const SHARE: usize = 0;
+const HELPING: usize = LINE_BYTES;
+const CHUNK: usize = 2 * LINE_BYTES;
+const REUSED: usize = CHUNK + 8;
+const OWNER: u32 = 0;
+const HELPER: u32 = 1;
+
+fn copy_chunks(words: &Model, end: End, value: u32) {
+    while let Some((index, last)) = share::claim(words, SHARE, end, 2) {
+        let reused = words.load(REUSED, Ordering::Relaxed);
+        assert_eq!(reused, 0, "the owner uses this memory for something else");
+        let at = CHUNK + 4 * index as usize;
+        let before = words.load(at, Ordering::Relaxed);
+        assert_eq!(before, 0, "it was copied already");
+        words.store(at, value, Ordering::Relaxed);
+        if last {
+            break;
+        }
+    }
+}
+
+/// One who helps, whenever it comes; and an owner that uses the memory for something else afterwards.
+#[test]
+fn what_two_copy_is_whole_and_nobody_writes_to_it_afterwards() {
+    loom::model(|| {
+        let words = Model::new(CHUNK + LINE_BYTES);
+        let theirs = Arc::clone(&words);
+        let helper = thread::spawn(move || {
+            if !share::wants(&*theirs, SHARE, HELPER) {
+                return;
+            }
+            let joined = share::join(&*theirs, (SHARE, OWNER), (HELPING, HELPER));
+            if let Some(terms) = joined {
+                let value = u32::from(terms[0]);
+                copy_chunks(&theirs, End::Back, value);
+                share::leave(&*theirs, HELPING);
+            }
+        });
+        share::open(&*words, SHARE, HELPER, 2, &[7; TERMS_BYTES]);
+        copy_chunks(&words, End::Front, 7);
+        share::close(&*words, SHARE);
+        while share::is_helped(&*words, HELPING, OWNER) {
+            thread::yield_now();
+        }
+        for at in [CHUNK, CHUNK + 4] {
+            assert_eq!(words.load(at, Ordering::Relaxed), 7);
+        }
+        words.store(REUSED, 1, Ordering::Relaxed);
+        helper.join().expect("helps");
     });
 }

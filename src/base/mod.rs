@@ -3,4 +3,5 @@
 pub mod bell;
 pub mod ids;
 pub mod ring;
+pub mod share;
 pub mod words;

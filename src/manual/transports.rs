@@ -4,7 +4,7 @@
 //! |------------------------|---------------|------------------------------|---------------------------------------|
 //! | a rank and itself      | own           | 64 KiB; among threads 8 KiB  | one copy, from buffer to buffer       |
 //! | threads of one process | threads       | 8 KiB                        | one copy, from buffer to buffer       |
-//! | processes of one host  | shared memory | 64 KiB                       | one copy, out of the sender's memory  |
+//! | processes of one host  | shared memory | 16 KiB                       | one copy, out of the sender's memory  |
 //! | processes of one host  | Unix sockets  | 64 KiB                       | announced, then straight into place   |
 //! | processes of two hosts | TCP           | 64 KiB                       | announced, then straight into place   |
 //!
@@ -19,12 +19,16 @@
 //!
 //! The daemon makes one piece of memory for all its ranks (a sealed memfd on Linux), which they inherit; nothing is
 //! left in a file system. It holds a ring for each ordered pair; rings that nobody uses cost nothing. At most
-//! [`LOCAL_RANKS_MAX`](crate::limits::LOCAL_RANKS_MAX) ranks share memory. With up to 16
-//! ranks rings are larger than a core's caches, and long messages stream through them, both ranks copying at once:
-//! up to twice as fast as one copy by the kernel when the bytes were written just before (`phalanx bench pingpong echo`). A
-//! message above 64 KiB whose sender does something else (it computes after `isend`) is copied once, by its receiver, out of the
-//! sender's memory (`process_vm_readv`), if the kernel allows that: nobody has to wait for the sender. With more ranks
-//! all long messages are. `PHALANX_SINGLE_COPY=0` or `1` decides otherwise.
+//! [`LOCAL_RANKS_MAX`](crate::limits::LOCAL_RANKS_MAX) ranks share memory.
+//!
+//! A message above 16 KiB is copied once, from the sender's memory into the receiver's, if the kernel allows that
+//! (`process_vm_readv`, `process_vm_writev`). The receiver begins as soon as it has matched the message, and a sender that waits
+//! helps: each copies from one end, until they meet. Two cores copy up to twice as fast as one; nobody has to wait for
+//! the other. A receiver does not return before its helper has left its memory: a sender that is stopped (`SIGSTOP`, a debugger) in
+//! the middle of that, which lasts some ten microseconds, holds it up until it goes on or dies, whatever its time limit.
+//! When ranks outnumber cores nobody helps: with up to 16 ranks long messages then stream through a ring
+//! while their sender waits, and are copied by their receiver while it does something else; with more they are
+//! always copied. `PHALANX_SINGLE_COPY=0` lets all of them stream, and nobody touch another's memory; `1` lets receivers copy alone.
 //!
 //! Barrier, bcast, reduce, allreduce and allgather of the world do not send messages here: ranks put in their parts
 //! and whoever runs combines them, in the order of the ranks (`phalanx algorithms` calls that `shared_memory`). Other

@@ -8,7 +8,7 @@ use super::progress::Core;
 use super::state::Fault;
 use super::{Reach, RecvArgs, Runtime, SendArgs};
 use crate::engine::{Capacity, Envelope, Failure, Letter, Mode};
-use crate::limits::{DIRECT_LOOKS_MAX, DIRECT_PER_TURN};
+use crate::limits::{DIRECT_LOOKS_MAX, DIRECT_PER_TURN, EAGER_SHARED_BYTES_MAX};
 use crate::transport::{Head, Payload};
 
 impl Runtime {
@@ -44,6 +44,9 @@ impl Runtime {
         bytes: &mut [u8],
     ) -> Option<Result<Envelope, Fault>> {
         let source = args.pattern.source?;
+        if bytes.len() > EAGER_SHARED_BYTES_MAX {
+            return None; // What is announced needs a request: better that it is there before the message.
+        }
         let mut core = self.station.lock();
         let open = core.check_open(args.pattern.context, args.reach()).is_ok();
         let idle = core.state.collectives.is_empty() && core.sleepers == 0 && !core.polling;

@@ -1,4 +1,4 @@
-//! Reading the memory of another process: one copy instead of two, where the kernel allows it.
+//! Reading and writing the memory of another process: one copy instead of two, where the kernel allows it.
 
 use std::io;
 
@@ -52,6 +52,61 @@ pub fn read_process(_pid: u32, _address: u64, _into: &mut [u8]) -> io::Result<()
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Copies bytes of this process into another one's memory. All or nothing is promised of the result, not of what
+/// lies there after an error.
+///
+/// # Errors
+///
+/// When the process is gone, either address is not mapped, or this process may not write there.
+///
+/// # Safety
+///
+/// Whoever owns the memory there has lent it to the caller until this returns. The memory here may be
+/// anything.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub unsafe fn write_process(pid: u32, into: u64, from: u64, length: u64) -> io::Result<()> {
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    let number = |value: u64| usize::try_from(value).map_err(io::Error::other);
+    let (into, from, length) = (number(into)?, number(from)?, number(length)?);
+    let mut done = 0;
+    while done < length {
+        let entry = |base: usize| libc::iovec {
+            iov_base: base.wrapping_add(done) as *mut libc::c_void,
+            iov_len: length - done,
+        };
+        let (local, remote) = (entry(from), entry(into));
+        // SAFETY: one entry each. The kernel reads here and writes there, where a wrong address is an error
+        // and not an access; that memory is lent to the caller.
+        let written =
+            unsafe { libc::process_vm_writev(pid, &raw const local, 1, &raw const remote, 1, 0) };
+        match usize::try_from(written) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => done += count,
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Not on this operating system.
+///
+/// # Errors
+///
+/// Always.
+///
+/// # Safety
+///
+/// It does nothing.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub unsafe fn write_process(_pid: u32, _into: u64, _from: u64, _length: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Allows a process and its descendants to read this one's memory, where a security module (Yama)
 /// asks for such a permission. Without that module it changes nothing.
 pub fn allow_reading_by(pid: u32) {
@@ -84,5 +139,22 @@ mod tests {
             read_process(me, 8, &mut into).is_err(),
             "nothing is mapped there"
         );
+    }
+
+    #[test]
+    fn what_can_be_written_is_and_what_cannot_is_an_error() {
+        let bytes: Vec<u8> = (0..10_000).map(|i| i as u8).collect();
+        let mut into = vec![0; bytes.len()];
+        let (me, from) = (std::process::id(), bytes.as_ptr() as u64);
+        let place = into.as_mut_ptr().expose_provenance() as u64;
+        // SAFETY: it is ours, and nobody looks at it meanwhile.
+        unsafe { write_process(me, place, from, 10_000) }.expect("this process");
+        assert!(bytes == into);
+        // SAFETY: nothing is there.
+        let nowhere = unsafe { write_process(me, 8, from, 10_000) };
+        assert!(nowhere.is_err(), "nothing is mapped there");
+        // SAFETY: it is ours; what would be read is not there.
+        let nothing = unsafe { write_process(me, place, 8, 10_000) };
+        assert!(nothing.is_err(), "nothing is mapped there");
     }
 }

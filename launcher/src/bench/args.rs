@@ -71,8 +71,8 @@ pub(crate) const ABOUT: &str = "\
 Measures this library on this machine, in the manner of the OSU benchmarks, and says how far from the \
 machine's own limits it is.
 
-Ranks are this program, started as `phalanx run` starts any other. A repetition begins with a dissemination \
-barrier of empty messages; then every rank times a batch of operations, so long that clock and barrier do \
+Ranks are this program, started as `phalanx run` starts any other. A repetition begins with one \
+operation that is not timed and a dissemination barrier of empty messages; then every rank times a batch of operations, so long that clock and barrier do \
 not matter; the figure is the time of the slowest rank divided by the length of the batch. Each table shows \
 the fastest repetition, the median and the 99th percentile (of several launches: the median of theirs), and \
 the range of the launches' medians. Results are checked; a wrong one ends the benchmark with exit code 1. \

@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::segment::{NEAR_BYTES, Segment};
+use super::long::{Access, try_access};
+use super::segment::{NEAR_BYTES, Segment, Token};
 use crate::base::ids::Peer;
 use crate::base::ring::{Consumer, Corrupt, LONG_RECORD_BYTES, Producer, Record};
 use crate::base::words::Words;
@@ -66,8 +67,10 @@ pub(super) struct Link {
     pub(super) gone: Option<String>,
     /// Announcements that the peer has taken back, as far as we have read.
     withdrawn: u32,
-    /// Whether its memory can be read, once that was tried.
-    pub(super) readable: Option<bool>,
+    /// Announcements of ours that the peer has not answered, as far as we have read.
+    lent: u32,
+    /// What may be done with its memory, once that was tried.
+    access: Option<Access>,
 }
 
 impl Link {
@@ -86,7 +89,8 @@ impl Link {
             ended: false,
             gone: None,
             withdrawn: 0,
-            readable: None,
+            lent: 0,
+            access: None,
         })
     }
 
@@ -104,8 +108,13 @@ impl Link {
         sink: &mut impl Sink,
     ) -> Result<bool, Corrupt> {
         let memory = segment.memory();
-        if header.kind == Kind::Withdrawn {
-            self.producer.count_withdrawn(memory);
+        match header.kind {
+            Kind::Withdrawn => {
+                self.producer.count_withdrawn(memory);
+                self.lent = self.lent.saturating_sub(1);
+            }
+            Kind::Request => self.lent = self.lent.saturating_add(1),
+            _ => {}
         }
         self.reserve(segment, me, header.payload() >= LONG_RECORD_BYTES as u64);
         let bytes = match payload {
@@ -293,6 +302,16 @@ impl Link {
         self.has_unsent() && !matches!(self.producer.want(memory), Ok(false))
     }
 
+    /// What may be done with the peer's memory: tried once.
+    pub(super) fn access(&mut self, token: Token) -> Access {
+        *self.access.get_or_insert_with(|| try_access(token))
+    }
+
+    /// Whether more than one message is announced to the peer.
+    pub(super) fn lends_more(&self) -> bool {
+        self.lent > 1
+    }
+
     /// Whether the peer has taken back an announcement that we have not heard of.
     pub(super) fn takes_back(&self, memory: &SharedMemory) -> bool {
         self.consumer.withdrawn(memory) != self.withdrawn
@@ -327,8 +346,11 @@ impl Link {
             memory.read(at, &mut head[..length]);
             (at, left) = (at + length, left - length);
             let header = Header::decode(&head).map_err(|error| Lost::Wire(error.to_string()))?;
-            if header.kind == Kind::Withdrawn {
-                self.withdrawn = self.withdrawn.wrapping_add(1);
+            match header.kind {
+                Kind::Withdrawn => self.withdrawn = self.withdrawn.wrapping_add(1),
+                // One that was taken back may have an answer as well: it is a guess.
+                Kind::Finished | Kind::Clear => self.lent = self.lent.saturating_sub(1),
+                _ => {}
             }
             self.inbox.begin(&header, rules, sink)?;
             if self.inbox.finished {

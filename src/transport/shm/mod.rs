@@ -16,8 +16,8 @@
 //! * A rank that has sockets too sleeps in its poll: it says so in its parking word, and is then woken by a
 //!   datagram ([`calls`]) instead of the futex.
 //! * A long message need not be written to a ring at all: the receiver copies it out of the sender's memory,
-//!   where the kernel lets it, if the sender is not there to stream it. That is tried once for each pair, with a
-//!   token whose value is known.
+//!   where the kernel lets it, and the sender helps if it waits for that ([`long`]). Whether the kernel does is tried
+//!   once for each pair, with a token whose value is known.
 //!
 //! # When a process dies
 //!
@@ -36,6 +36,7 @@ mod places;
 mod segment;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use super::inbox::Rules;
@@ -90,8 +91,8 @@ pub(super) struct Shared {
     /// When this rank last left its processor to another one.
     stepped: Option<Instant>,
     leaving: bool,
-    /// Others read it to find out whether they can.
-    _token: Box<u64>,
+    /// Others read it, and write it as it is, to find out whether they can.
+    _token: Box<AtomicU64>,
 }
 
 impl Shared {
@@ -117,12 +118,12 @@ impl Shared {
             ));
         }
         let random = getrandom::u64().map_err(|error| error.to_string())?;
-        let token = Box::new(random);
+        let token = Box::new(AtomicU64::new(random));
         segment.set_token(
             me,
             Token {
                 pid: std::process::id(),
-                value: *token,
+                value: random,
                 address: std::ptr::from_ref(&*token) as u64,
             },
         );
@@ -299,7 +300,11 @@ impl Shared {
         if written {
             segment.notify(local, me);
         }
-        if received || written {
+        let helped = self.help(local);
+        let Some(link) = self.links[local].as_deref_mut() else {
+            return helped;
+        };
+        if received || written || helped {
             link.misses = 0;
             return true;
         }

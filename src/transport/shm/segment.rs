@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! page 0           magic, version, ranks, bytes of a ring, cores, process of the daemon, name; who is awake
-//! berths           for each rank: parking word, state, process, token, doorbell
+//! berths           for each rank: parking word, state, process, token, what it copies together with another one, doorbell
 //! rings            for each receiver, for each sender: a ring; untouched ones cost no memory
 //! areas            for collectives: see `cells`
 //! ```
@@ -26,7 +26,7 @@ use crate::limits::{LOCAL_RANKS_MAX, NODE_AREAS};
 use crate::sys::shared_memory::{SharedMemory, sleep_on, wake};
 
 const MAGIC: u32 = 0x5048_4c58;
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const PAGE_BYTES: usize = 4096;
 
 const AT_MAGIC: usize = 0;
@@ -52,7 +52,11 @@ const TOKEN: usize = LINE_BYTES + 8;
 const TOKEN_ADDRESS: usize = LINE_BYTES + 16;
 /// It waits for something, and serves others meanwhile.
 const ATTENDS: usize = LINE_BYTES + 24;
-const BELL: usize = 2 * LINE_BYTES;
+/// What it copies together with another rank.
+const SHARE: usize = 2 * LINE_BYTES;
+/// Whom it helps with that.
+const HELPING: usize = 3 * LINE_BYTES;
+const BELL: usize = 4 * LINE_BYTES;
 
 /// What has become of a rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -377,6 +381,16 @@ impl Segment {
     /// Whether rings are so large that a long message is streamed faster than it is copied by the kernel.
     pub fn streams(&self) -> bool {
         self.ring_bytes >= STREAM_RING_BYTES_MIN
+    }
+
+    /// A rank's line for what it copies together with another one.
+    pub(super) const fn share_at(&self, rank: usize) -> usize {
+        self.berth(rank) + SHARE
+    }
+
+    /// Where a rank says whom it helps.
+    pub(super) const fn helping_at(&self, rank: usize) -> usize {
+        self.berth(rank) + HELPING
     }
 
     pub(super) const fn memory(&self) -> &SharedMemory {

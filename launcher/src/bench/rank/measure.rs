@@ -1,6 +1,7 @@
 //! How an operation is timed.
 //!
-//! A repetition: all ranks meet, then each times a batch of operations. What is kept is the time of the
+//! A repetition: one operation that is not timed, as writing and checking the data has left something in the caches that is no part of
+//! it; then all ranks meet, and each times a batch of operations. What is kept is the time of the
 //! slowest rank, divided by the operations of the batch. The ranks meet in a dissemination barrier of empty
 //! messages, so that the barrier of the library, which may be what is measured, has no part in it. They
 //! leave it some microseconds apart (more when they share cores) and the clock itself costs some
@@ -98,8 +99,9 @@ impl Runner<'_> {
         let Self { world, .. } = *self;
         self.work.prepare(world, self.salt, self.done);
         self.salt += 1;
+        let mut right = self.work.operate(world, self.done)?;
+        self.done += 1;
         meet(self.control)?;
-        let mut right = true;
         let begun = Instant::now();
         for _ in 0..operations {
             right &= self.work.operate(world, self.done)?;
@@ -114,7 +116,7 @@ impl Runner<'_> {
         }
         Err(Trouble::Wrong(format!(
             "one of the operations {} to {} gave an old or a torn result",
-            self.done - operations,
+            self.done - operations - 1,
             self.done - 1
         )))
     }
