@@ -65,6 +65,12 @@ pub const CHAIN_CHUNKS_MIN: usize = 8;
 pub const BOARDS_RANKS_MAX: usize = 16;
 /// So many ranks do that with long contributions, too: it costs no more than sharing the work.
 pub const BOARDS_LONG_RANKS: usize = 2;
+/// From this length on each of two ranks makes one half of a sum, in the memory of both.
+pub const HALVES_BYTES_MIN: usize = 64 * 1024;
+/// Bytes of it that a rank fetches, combines and brings back at a time.
+pub const HALVES_PIECE_BYTES: usize = 128 * 1024;
+/// So often a rank looks whether the other one has come, or is done with its half.
+pub const HALVES_LOOKS_MAX: u32 = 20_000;
 /// Posts that a rank has on its board for one collective, of those that not all have read.
 pub const BOARDS_AHEAD: u32 = 2;
 

@@ -23,6 +23,7 @@ const PARTS: &[(&str, Part)] = &[
     ("rank order", rank_order),
     ("given up", given_up),
     ("dropped", dropped),
+    ("halves", halves),
 ];
 
 #[test]
@@ -43,15 +44,19 @@ fn ranked_program() {
 
 fn play(part: &str) {
     for ranks in [2, 3, 8, 20] {
-        let outcome = run_part(part, ranks, &[], LIMIT);
-        let text = outcome.text();
-        assert!(
-            text.matches("is well").count() == ranks && outcome.code == Some(0),
-            "{part} with {ranks} ranks: code {:?}\n{text}\n{}",
-            outcome.code,
-            outcome.stderr
-        );
+        play_with(part, ranks, &[]);
     }
+}
+
+fn play_with(part: &str, ranks: usize, words: &[&str]) {
+    let outcome = run_part(part, ranks, words, LIMIT);
+    let text = outcome.text();
+    assert!(
+        text.matches("is well").count() == ranks && outcome.code == Some(0),
+        "{part} with {ranks} ranks, {words:?}: code {:?}\n{text}\n{}",
+        outcome.code,
+        outcome.stderr
+    );
 }
 
 /// Composition of `x -> a x + b`: associative, but not commutative.
@@ -113,6 +118,33 @@ fn rank_order(world: &Communicator) -> Result<()> {
         assert_eq!(mine[1][0], digits);
         assert_eq!((mine[1][2], mine[1][2047]), (7, size as u64 - 1));
     }
+    Ok(())
+}
+
+/// Long ones, of ranks that come at the same time or one after the other; in place, and from elements that stay.
+fn halves(world: &Communicator) -> Result<()> {
+    let (rank, size) = (world.rank(), world.size());
+    for round in 0..REPEATS {
+        let lengths = [8192, 8193, 20_000, 30_001, 65_536];
+        let count = lengths[round as usize % lengths.len()];
+        let late = [0, 0, 20, 200, 3_000][(round as usize + 3 * rank) % 5];
+        std::thread::sleep(Duration::from_micros(late));
+        let mine = functions(rank, count, round);
+        let expected = composed(size, count, round);
+        let mut result = vec![[0; 2]; count];
+        world.allreduce_from(&mine, &mut result, compose())?;
+        assert!(result == expected, "{count}, round {round}");
+        assert!(mine == functions(rank, count, round), "{count}: it stays");
+        result.copy_from_slice(&mine);
+        world.allreduce_into(&mut result, compose())?;
+        assert!(result == expected, "{count}, in place, round {round}");
+        let sum = world.iallreduce(mine, compose())?.wait()?;
+        assert!(sum == expected, "{count}, not blocking, round {round}");
+        assert_eq!(world.allreduce(1, Sum)?, size);
+    }
+    let error = world.allreduce_from(&[1; 3], &mut [0; 2], Sum);
+    let kind = error.expect_err("another length").kind().clone();
+    assert!(matches!(kind, ErrorKind::InvalidArgument { .. }), "{kind}");
     Ok(())
 }
 
@@ -185,6 +217,15 @@ fn more_than_there_are_rounds_go_on_at_once() {
 #[test]
 fn operands_stay_in_the_order_of_the_ranks() {
     play("rank order");
+}
+
+#[test]
+fn two_ranks_make_the_same_sum_in_each_others_memory_and_without() {
+    for copies in ["PHALANX_SINGLE_COPY=0", "PHALANX_SINGLE_COPY=1"] {
+        play_with("halves", 2, &["--env", copies]);
+    }
+    play_with("halves", 2, &[]);
+    play_with("halves", 3, &[]);
 }
 
 #[test]

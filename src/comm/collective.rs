@@ -84,7 +84,7 @@ impl Communicator {
     #[track_caller]
     pub fn barrier(&self) -> Result<()> {
         let call = ("barrier", Location::caller());
-        self.meet::<u8, Sum>(call, &Operation::Barrier, None, &mut [])
+        self.meet::<u8, Sum>(call, &Operation::Barrier, None, (None, &mut []))
     }
 
     /// Builds the schedule of a collective and gives it its number.
@@ -166,13 +166,14 @@ impl Communicator {
         }
     }
 
-    /// A barrier or a reduction to all, which may end at once; `operator` with its name.
+    /// A barrier or a reduction to all, which may end at once; `operator` with its name. Without `input`, the
+    /// contribution is in `elements`.
     pub(super) fn meet<T: Pod, O: Operator<T>>(
         &self,
         (name, site): (&'static str, &'static Location<'static>),
         operation: &Operation<'_>,
         operator: Option<(Typed<T, O>, &'static str)>,
-        elements: &mut [T],
+        (input, elements): (Option<&[T]>, &mut [T]),
     ) -> Result<()> {
         let meeting = self.meeting(operation, size_of::<T>());
         let combination = |(reducer, name)| Combination {
@@ -182,6 +183,9 @@ impl Communicator {
         let Some((form, block)) = meeting.filter(|_| aligns::<T>()) else {
             let call = Call::new(name, site);
             let combination = operator.map(combination);
+            if let Some(input) = input {
+                elements.copy_from_slice(input);
+            }
             return self.execute(&call, operation, combination, None, Some(elements));
         };
         let named = Named {
@@ -203,11 +207,19 @@ impl Communicator {
         let reducer = operator
             .as_ref()
             .map(|(reducer, _)| reducer as &dyn Reducer);
-        let own = bytemuck::cast_slice_mut(elements);
-        let begun = match self.inner.runtime.meet_directly(&direct, own, reducer) {
+        let both = (
+            input.map(bytemuck::cast_slice),
+            bytemuck::cast_slice_mut(&mut *elements),
+        );
+        let begun = match self.inner.runtime.meet_directly(&direct, both, reducer) {
             Directly::Done => return Ok(()),
             Directly::Begun(begun) => Some(begun),
-            Directly::No => None,
+            Directly::No => {
+                if let Some(input) = input {
+                    elements.copy_from_slice(input);
+                }
+                None
+            }
         };
         let way = Way { form, block, begun };
         let combination = operator.map(combination);

@@ -88,30 +88,25 @@ impl Communicator {
         elements: &mut [T],
         operator: O,
     ) -> Result<()> {
-        let call = ("allreduce", Location::caller());
-        let operation = Operation::Allreduce {
-            count: elements.len(),
-            commutative: operator.commutative(),
-        };
-        let name = operator.name();
-        self.meet(call, &operation, Some((reducer(operator), name)), elements)
+        self.allreduce_all(Location::caller(), (None, elements), operator)
     }
 
-    /// As [`allreduce_into`](Self::allreduce_into), but the result goes to memory of its own and the elements stay
-    /// as they are. That costs no copy more, and may cost one less.
+    /// Combines the elements of all ranks, position by position; every rank gets the same bits in `result`. It matches
+    /// [`allreduce_into`](Self::allreduce_into); the elements stay as they
+    /// are, which costs no copy more, and may cost one less.
     ///
     /// # Errors
     ///
-    /// Slices of different lengths; as for [`barrier`](Self::barrier).
+    /// As for [`barrier`](Self::barrier); a result of another length.
     ///
     /// # Examples
     ///
     /// ```
     /// # fn main() -> phalanx::Result<()> {
     /// phalanx::threads(3, |world| {
-    ///     let (own, mut sums) = ([world.rank() as f64, 1.0], [0.0; 2]);
-    ///     world.allreduce_from(&own, &mut sums, phalanx::Sum)?;
-    ///     assert_eq!(sums, [3.0, 3.0]);
+    ///     let (mine, mut sums) = ([world.rank(), 1], [0; 2]);
+    ///     world.allreduce_from(&mine, &mut sums, phalanx::Sum)?;
+    ///     assert_eq!((mine, sums), ([world.rank(), 1], [3, 3]));
     ///     Ok(())
     /// })?;
     /// # Ok(())
@@ -125,30 +120,37 @@ impl Communicator {
         result: &mut [T],
         operator: O,
     ) -> Result<()> {
-        let (name, site) = ("allreduce", Location::caller());
+        let site = Location::caller();
         if elements.len() != result.len() {
-            let (given, room) = (elements.len(), result.len());
-            let reason = format!("{given} elements do not fit a result of {room}");
-            return Err(self.argument(&Call::new(name, site), reason));
+            let (count, room) = (elements.len(), result.len());
+            let reason = format!("the sum of {count} elements does not fill a buffer of {room}");
+            return Err(self.argument(&Call::new("allreduce", site), reason));
         }
+        self.allreduce_all(site, (Some(elements), result), operator)
+    }
+
+    fn allreduce_all<T: Pod, O: Operator<T>>(
+        &self,
+        site: &'static Location<'static>,
+        elements: (Option<&[T]>, &mut [T]),
+        operator: O,
+    ) -> Result<()> {
         let operation = Operation::Allreduce {
-            count: elements.len(),
+            count: elements.1.len(),
             commutative: operator.commutative(),
         };
+        let (input, result) = elements;
         let meeting = self.meeting(&operation, size_of::<T>());
-        if meeting.is_some_and(|(form, block)| self.inner.runtime.meets_in_cells(form, block)) {
+        let in_cells =
+            meeting.is_some_and(|(form, block)| self.inner.runtime.meets_in_cells(form, block));
+        if input.is_some() && in_cells {
             let combination = Some(Combination::of::<T, O>(operator).0);
-            let call = Call::new(name, site);
-            return self.execute(&call, &operation, combination, Some(elements), Some(result));
+            let call = Call::new("allreduce", site);
+            return self.execute(&call, &operation, combination, input, Some(result));
         }
-        result.copy_from_slice(elements);
-        let named = operator.name();
-        self.meet(
-            (name, site),
-            &operation,
-            Some((reducer(operator), named)),
-            result,
-        )
+        let name = operator.name();
+        let operator = Some((reducer(operator), name));
+        self.meet(("allreduce", site), &operation, operator, (input, result))
     }
 
     /// Combines one value of each rank; every rank gets the result.

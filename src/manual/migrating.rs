@@ -69,7 +69,7 @@
 //! |-----------------------------------------------|--------------------------------------------------------------|
 //! | `MPI_Barrier`                                 | [`barrier`]                                                  |
 //! | `MPI_Bcast`                                   | [`bcast`] (a value), [`bcast_into`], [`bcast_vec`], [`bcast_obj`] |
-//! | `MPI_Reduce`, `MPI_Allreduce`                 | [`reduce`], [`reduce_vec`]; [`allreduce`], [`allreduce_into`] |
+//! | `MPI_Reduce`, `MPI_Allreduce`                 | [`reduce`], [`reduce_vec`]; [`allreduce`], [`allreduce_into`], [`allreduce_from`] |
 //! | `MPI_Scan`, `MPI_Exscan`                      | [`scan`], [`scan_into`]; [`exscan`], [`exscan_into`]         |
 //! | `MPI_Gather`, `MPI_Gatherv`                   | [`gather`], [`gatherv`]                                      |
 //! | `MPI_Scatter`, `MPI_Scatterv`                 | [`scatter`], [`scatterv`]                                    |
@@ -96,6 +96,7 @@
 //! [`allgather_into`]: crate::Communicator::allgather_into
 //! [`allgatherv`]: crate::Communicator::allgatherv
 //! [`allreduce`]: crate::Communicator::allreduce
+//! [`allreduce_from`]: crate::Communicator::allreduce_from
 //! [`allreduce_into`]: crate::Communicator::allreduce_into
 //! [`alltoall`]: crate::Communicator::alltoall
 //! [`alltoallv`]: crate::Communicator::alltoallv

@@ -31,7 +31,8 @@
 //! always copied. `PHALANX_SINGLE_COPY=0` lets all of them stream, and nobody touch another's memory; `1` lets receivers copy alone.
 //!
 //! Barrier, bcast, reduce, allreduce and allgather of the world do not send messages here: ranks put in their parts
-//! and whoever runs combines them, in the order of the ranks (`phalanx algorithms` calls that `shared_memory`). Other
+//! and whoever runs combines them, in the order of the ranks (`phalanx algorithms` calls that `shared_memory`). Two ranks that
+//! call an allreduce of 64 KiB or more at the same time do not even do that: each makes one half of the result, in the memory of both. Other
 //! collectives, and all those of derived communicators, execute a schedule.
 //!
 //! # Several hosts

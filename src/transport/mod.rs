@@ -65,6 +65,7 @@ pub use faulty::Faults;
 pub(crate) use shm::Head;
 pub(crate) use shm::boards::{ROUNDS, boards_take};
 pub(crate) use shm::cells::{Area, CELLS, PastCall, SLOT_BYTES};
+pub(crate) use shm::halves::Exposed;
 pub use shm::{LongMessages, Segment, SharedConfig};
 #[cfg(fuzzing)]
 pub use stream::fuzzing;

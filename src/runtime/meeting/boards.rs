@@ -1,5 +1,8 @@
 //! One rank's part in a meeting on boards: posting, reading what all have posted.
 
+use std::ops::Range;
+
+use super::halves::{FIRST, Made, made};
 use super::work::Work;
 use super::{Form, Meeting};
 use crate::limits::BOARDS_AHEAD;
@@ -13,9 +16,9 @@ pub(super) struct Rounds {
     /// The next one that no collective has.
     next: u32,
     /// The next one that this rank posts.
-    posted: u32,
+    pub(super) posted: u32,
     /// The next one that it clears.
-    cleared: u32,
+    pub(super) cleared: u32,
     /// Those before this one were seen to have room.
     room: u32,
     /// Rounds of collectives that this rank has given up; `true` for those that it has posted.
@@ -51,6 +54,15 @@ impl Rounds {
             self.room = area.room();
         }
         number == self.posted && is_before(number, self.room)
+    }
+
+    /// Whether there is room for this round and the one after it.
+    pub(super) fn may_post_two(&mut self, area: &Area, number: u32) -> bool {
+        let second = number.wrapping_add(1);
+        if !is_before(second, self.room) {
+            self.room = area.room();
+        }
+        number == self.posted && is_before(second, self.room)
     }
 
     pub(super) fn post(&mut self, area: &Area, signature: u64, part: &[u8]) {
@@ -129,8 +141,31 @@ impl Meeting {
         self.first.wrapping_add(self.left)
     }
 
-    const fn has_next(&self) -> bool {
-        self.entered < self.cells && self.entered - self.left < BOARDS_AHEAD
+    fn has_next(&self) -> bool {
+        let open = self.entered < self.cells && self.entered - self.left < BOARDS_AHEAD;
+        open && (self.halves.is_none() || self.may_carry(self.entered))
+    }
+
+    /// Of halves: whether it is known that this round is needed.
+    fn may_carry(&self, index: u32) -> bool {
+        index < FIRST || self.left >= FIRST && self.made_end(index).is_none()
+    }
+
+    /// Where the rounds end that would carry the half that this one is of, if it is made.
+    fn made_end(&self, index: u32) -> Option<u32> {
+        let halves = self.halves?;
+        (0..2).find_map(|rank| {
+            let rounds = halves.rounds(rank);
+            (self.made[rank] && rounds.contains(&index)).then_some(rounds.end)
+        })
+    }
+
+    /// What a round carries.
+    fn range(&self, index: u32) -> Range<usize> {
+        match &self.halves {
+            Some(halves) => halves.range(index),
+            None => self.offset(index)..self.offset(index) + self.length(index),
+        }
     }
 
     const fn has_posted(&self) -> bool {
@@ -143,12 +178,12 @@ impl Work<'_> {
     pub(super) fn step_on_boards(&mut self, meeting: &mut Meeting, rounds: &mut Rounds) -> bool {
         let area = self.area;
         if meeting.has_next() && rounds.may_post(area, meeting.next()) {
-            let (length, offset) = (
-                meeting.length(meeting.entered),
-                meeting.offset(meeting.entered),
-            );
-            let part = self.output().get(offset..offset + length);
-            rounds.post(area, meeting.signature, part.unwrap_or_default());
+            let part = self.output().get(meeting.range(meeting.entered));
+            let part = match meeting.halves {
+                Some(_) if meeting.entered == 1 => &[Made::Nothing.to_byte()],
+                _ => part.unwrap_or_default(),
+            };
+            rounds.post(area, meeting.signature, part);
             meeting.entered += 1;
             return true;
         }
@@ -161,11 +196,25 @@ impl Work<'_> {
             meeting.disputed = true;
             return true;
         }
-        if meeting.form == Form::Allreduce {
+        if meeting.halves.is_some() && meeting.left == 1 {
+            let made = made(area, meeting.first);
+            meeting.made = made.map(|half| half == Made::Whole);
+            meeting.broken = made.contains(&Made::Broken);
+        } else if meeting.form == Form::Allreduce {
             self.combine_posts(meeting, number);
         }
         meeting.left += 1;
         rounds.clear(area);
+        while meeting.left >= FIRST && meeting.left == meeting.entered {
+            let end = if meeting.broken {
+                (meeting.left < meeting.cells).then_some(meeting.cells)
+            } else {
+                meeting.made_end(meeting.left)
+            };
+            let Some(end) = end else { break };
+            rounds.pass(area, end - meeting.left);
+            (meeting.left, meeting.entered) = (end, end);
+        }
         true
     }
 
@@ -176,13 +225,12 @@ impl Work<'_> {
 
     /// Combines all parts of a round into the output, in the order of the ranks.
     fn combine_posts(&mut self, meeting: &Meeting, number: u32) {
-        let (length, offset) = (meeting.length(meeting.left), meeting.offset(meeting.left));
         let places = self.places[1].zip(self.places[2]);
         let both = places.and_then(|(output, scratch)| self.buffers.both_mut([output, scratch]));
         let (Some([output, scratch]), Some(reducer)) = (both, self.reducer) else {
             return;
         };
-        if let Some(own) = output.get_mut(offset..offset + length) {
+        if let Some(own) = output.get_mut(meeting.range(meeting.left)) {
             combine(self.area, number, own, scratch, reducer);
         }
     }

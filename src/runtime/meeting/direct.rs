@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::boards::combine;
 use super::work::combine_slots;
-use super::{Begun, Form, Meetings, chunk_bytes, on_boards, piece_bytes};
+use super::{Begun, Form, Meetings, chunk_bytes, halves, on_boards, piece_bytes};
 use crate::base::ids::Context;
 use crate::limits::{
     BOARDS_AHEAD, DIRECT_CROWDED_LOOKS, DIRECT_LOOKS_MAX, DIRECT_PER_TURN, DIRECT_YIELDS_MAX,
@@ -56,18 +56,34 @@ impl Scratch {
 }
 
 impl Runtime {
-    /// Does a collective, as far as that is possible within a moment. `own` holds this rank's contribution, and
-    /// then the result.
+    /// Does a collective, as far as that is possible within a moment. `own` holds the result in the end, and before that this
+    /// rank's contribution, if there is no `input`; when only something was done, also if there is.
     pub(crate) fn meet_directly(
         &self,
         call: &DirectCall,
-        own: &mut [u8],
+        (input, own): (Option<&[u8]>, &mut [u8]),
         reducer: Option<&dyn Reducer>,
     ) -> Directly {
         let mut core = self.station.lock();
         let Some(crowded) = core.may_meet_directly(call) else {
             return Directly::No;
         };
+        let divided = core
+            .meetings
+            .as_ref()
+            .and_then(|meetings| halves(&meetings.area, call.form, own.len(), call.element));
+        if let (Some(halves), Some(reducer)) = (divided, reducer) {
+            let how = match &mut core.meetings {
+                Some(meetings) if !crowded => {
+                    meetings.make_halves(call, &halves, (input, own), reducer)
+                }
+                _ => Directly::No,
+            };
+            if how == Directly::Done {
+                core.is_done(call);
+            }
+            return how;
+        }
         let Some(mut talk) = core
             .meetings
             .as_mut()
@@ -75,6 +91,9 @@ impl Runtime {
         else {
             return Directly::No;
         };
+        if let Some(input) = input {
+            own.copy_from_slice(input);
+        }
         let mut looks = if crowded { 1 } else { DIRECT_LOOKS_MAX };
         let mut yields = if crowded { DIRECT_YIELDS_MAX } else { 0 };
         loop {
@@ -100,10 +119,7 @@ impl Runtime {
                 return Directly::Begun(talk.begun);
             }
         }
-        let Core { state, .. } = &mut *core;
-        let past = (call.context, call.sequence, call.signature, call.described);
-        state.disputes.remember(past);
-        core.activity += 1;
+        core.is_done(call);
         Directly::Done
     }
 }
@@ -121,6 +137,12 @@ impl Core {
         }
         let may = fits && !turn && self.is_free_for(call);
         crowded.filter(|_| may)
+    }
+
+    fn is_done(&mut self, call: &DirectCall) {
+        let past = (call.context, call.sequence, call.signature, call.described);
+        self.state.disputes.remember(past);
+        self.activity += 1;
     }
 
     fn is_free_for(&self, call: &DirectCall) -> bool {

@@ -13,19 +13,21 @@
 //!
 //! Few ranks with short contributions, and two with long ones, do not share the work: each posts its
 //! contribution on its board, and makes the result for itself. A call that blocks does that without a place on
-//! the table of collectives, while there is nothing else to do; see [`direct`].
+//! the table of collectives, while there is nothing else to do; see [`direct`]. Two ranks with very long ones share
+//! the work after all, in their own memory; see [`halves`].
 //!
 //! See [`cells`](crate::transport) and [`boards`](crate::transport) for how the memory is shared.
 
 mod boards;
 mod direct;
 mod doubts;
+mod halves;
 mod work;
 
 use super::Runtime;
 use super::execute::Running;
 use super::progress::Core;
-use super::state::CollectiveKey;
+use super::state::{CollectiveKey, Fault};
 use crate::base::ids::Context;
 use crate::limits::{CELLS_AHEAD, CHAIN_BYTES_MIN, CHAIN_CHUNKS_MIN, MEETING_PIECE_BYTES};
 pub(crate) use crate::transport::SLOT_BYTES;
@@ -34,7 +36,9 @@ use boards::Rounds;
 use direct::Scratch;
 pub(crate) use direct::{DirectCall, Directly};
 use doubts::first_dissent;
+use halves::{Halves, Pieces, halves};
 use work::Work;
+pub(crate) use work::scratch_elements;
 
 /// What the ranks do when they meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +88,12 @@ pub(crate) struct Meeting {
     boards: bool,
     /// One rank after the other adds its part to the result.
     chain: bool,
+    /// Each of two ranks makes one half.
+    halves: Option<Halves>,
+    /// The halves that are made.
+    made: [bool; 2],
+    /// Of a half some is made, and nobody can make the rest any more.
+    broken: bool,
     /// Cells that this rank has put its part into.
     entered: u32,
     /// Cells that this rank is done with.
@@ -110,6 +120,10 @@ pub(crate) struct Meetings {
     rounds: Rounds,
     /// Made when it is first needed.
     scratch: Option<Box<Scratch>>,
+    /// The same for halves.
+    pieces: Option<Box<Pieces>>,
+    /// Whether this rank can reach the other one's memory, once that was tried.
+    reaches: Option<bool>,
     running: Vec<CollectiveKey>,
     abandoned: Vec<Abandoned>,
 }
@@ -119,6 +133,8 @@ impl Meetings {
         Self {
             rounds: Rounds::new(),
             scratch: None,
+            pieces: None,
+            reaches: None,
             area,
             next: 0,
             running: Vec::new(),
@@ -252,7 +268,8 @@ impl Core {
         } else {
             chunk_bytes(setting.element)
         };
-        let cells = block.div_ceil(chunk).max(1) as u32;
+        let halves = halves(&meetings.area, form, block, setting.element);
+        let cells = halves.map_or_else(|| block.div_ceil(chunk).max(1) as u32, |it| it.count());
         let begun = way.begun.unwrap_or_else(|| Begun {
             first: meetings.reserve(boards, cells),
             entered: 0,
@@ -270,6 +287,9 @@ impl Core {
             cells,
             boards,
             chain,
+            halves,
+            made: [false; 2],
+            broken: false,
             entered: begun.entered,
             left: begun.left,
             disputed: begun.disputed,
@@ -389,7 +409,7 @@ impl Core {
 
     /// Does all that can be done now for one meeting.
     fn advance_meeting(&mut self, key: CollectiveKey) -> bool {
-        let (mut moved, mut over, mut disputed) = (false, false, false);
+        let (mut moved, mut over, mut disputed, mut broken) = (false, false, false, None);
         if let (Some(meetings), Some(running)) =
             (&mut self.meetings, self.state.collectives.get_mut(key))
         {
@@ -418,11 +438,14 @@ impl Core {
             }
             over = meeting.left == meeting.cells;
             disputed = meeting.disputed;
+            broken = meeting.broken.then_some(meeting.block as u64);
         }
         if disputed {
             self.settle_dissent(key);
         } else if over {
-            self.finish_meeting(key);
+            // The kernel reads memory, but has none to write to it.
+            let outcome = broken.map_or(Ok(()), |bytes| Err(Fault::OutOfMemory(bytes)));
+            self.finish_meeting(key, outcome);
         }
         moved
     }
@@ -441,13 +464,13 @@ impl Core {
         }
     }
 
-    fn finish_meeting(&mut self, key: CollectiveKey) {
+    fn finish_meeting(&mut self, key: CollectiveKey, outcome: Result<(), Fault>) {
         if let Some(meetings) = &mut self.meetings {
             meetings.running.retain(|other| *other != key);
         }
         if let Some(running) = self.state.collectives.get_mut(key) {
             running.meeting = None;
-            running.outcome.get_or_insert(Ok(()));
+            running.outcome.get_or_insert(outcome);
         }
         self.end_collective(key);
     }
@@ -473,15 +496,5 @@ impl Core {
             pieces: meeting.pieces(index),
             signature: meeting.signature,
         }));
-    }
-}
-
-/// Elements of scratch memory that a meeting needs.
-pub(crate) fn scratch_elements(form: Form, element: usize, block: usize) -> usize {
-    match form {
-        Form::Allreduce | Form::Reduce { .. } => {
-            2 * (piece_bytes(element).min(block).div_ceil(element.max(1)))
-        }
-        _ => 0,
     }
 }

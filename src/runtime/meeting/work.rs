@@ -1,6 +1,6 @@
 //! One rank's part in a meeting: entering cells, making pieces of results, taking results.
 
-use super::{Form, Meeting};
+use super::{Form, Meeting, piece_bytes};
 use crate::engine::BufferId;
 use crate::pod::operator::Reducer;
 use crate::runtime::buffers::Buffers;
@@ -260,5 +260,15 @@ pub(super) fn combine_slots(
     for rank in 1..area.ranks() {
         area.read(number, rank, length, from, part);
         reducer.reduce(sum, part, Order::IntoFrom);
+    }
+}
+
+/// Elements of scratch memory that a meeting needs.
+pub(crate) fn scratch_elements(form: Form, element: usize, block: usize) -> usize {
+    match form {
+        Form::Allreduce | Form::Reduce { .. } => {
+            2 * (piece_bytes(element).min(block).div_ceil(element.max(1)))
+        }
+        _ => 0,
     }
 }

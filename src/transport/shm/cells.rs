@@ -108,6 +108,8 @@ pub(crate) struct Area {
     me: usize,
     /// Their places in the segment.
     members: Arc<[usize]>,
+    /// Ranks may look for each other's memory.
+    reaches: bool,
 }
 
 impl Area {
@@ -123,7 +125,20 @@ impl Area {
             base,
             me,
             members,
+            reaches: true,
         }
+    }
+
+    /// The same, where nobody touches another one's memory.
+    pub(super) fn apart(self) -> Self {
+        Self {
+            reaches: false,
+            ..self
+        }
+    }
+
+    pub(super) const fn reaches(&self) -> bool {
+        self.reaches
     }
 
     /// Number of ranks.

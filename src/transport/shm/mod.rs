@@ -30,6 +30,7 @@ pub(super) mod boards;
 mod calls;
 pub(super) mod cells;
 mod direct;
+pub(super) mod halves;
 mod link;
 mod long;
 mod places;
@@ -155,8 +156,10 @@ impl Shared {
     /// Where all ranks of this host meet for the collectives of the world; `None` when there are others.
     pub(super) fn world_area(&self) -> Option<cells::Area> {
         let members: Arc<[usize]> = (0..self.here.len()).collect();
-        (self.here.len() == self.local_of.len())
-            .then(|| cells::Area::new(Arc::clone(&self.segment), 0, self.me, members))
+        (self.here.len() == self.local_of.len()).then(|| {
+            let area = cells::Area::new(Arc::clone(&self.segment), 0, self.me, members);
+            if self.pulls() { area } else { area.apart() }
+        })
     }
 
     pub(super) const fn me(&self) -> usize {
