@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{leave, part, run_part};
+use common::{Part, run_part};
 use phalanx::{Communicator, ErrorKind, Operator, Pending, Result, Sum, ordered};
 
 /// After this a run is stuck.
@@ -15,8 +15,6 @@ const LIMIT: Duration = Duration::from_secs(120);
 const REPEATS: u64 = 100;
 /// More collectives under way than there are rounds.
 const MANY: u64 = 40;
-
-type Part = fn(&Communicator) -> Result<()>;
 
 const PARTS: &[(&str, Part)] = &[
     ("several at once", several_at_once),
@@ -28,18 +26,7 @@ const PARTS: &[(&str, Part)] = &[
 
 #[test]
 fn ranked_program() {
-    let Some(part) = part() else {
-        return; // This process is the one that tests.
-    };
-    let (_, play) = PARTS
-        .iter()
-        .find(|(name, _)| *name == part)
-        .expect("a part");
-    leave(phalanx::run(|world| {
-        play(&world)?;
-        println!("rank {} is well", world.rank());
-        world.finalize()
-    }))
+    common::play(PARTS);
 }
 
 fn play(part: &str) {

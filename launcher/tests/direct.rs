@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{TRANSPORTS, leave, part, run_part};
+use common::{Part, TRANSPORTS, run_part};
 use phalanx::{Communicator, Error, ErrorKind, Policy, Result, Source, Tag};
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -19,8 +19,6 @@ const BURSTS: &str = "bursts";
 /// Parts in which something fails.
 const REVOKED: &str = "revoked";
 const KILLED: &str = "killed";
-
-type Part = fn(&Communicator) -> Result<()>;
 
 const PARTS: &[(&str, Part)] = &[
     ("wrong messages", wrong_messages),
@@ -37,18 +35,7 @@ const PARTS: &[(&str, Part)] = &[
 
 #[test]
 fn ranked_program() {
-    let Some(part) = part() else {
-        return; // This process is the one that tests.
-    };
-    let (_, play) = PARTS
-        .iter()
-        .find(|(name, _)| *name == part)
-        .expect("a part");
-    leave(phalanx::run(|world| {
-        play(&world)?;
-        println!("rank {} is well", world.rank());
-        world.finalize()
-    }))
+    common::play(PARTS);
 }
 
 /// Two ranks play a part over every transport.

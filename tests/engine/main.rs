@@ -1,6 +1,7 @@
 //! The engine's protocol, each path once, as a story.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
 
+mod hostile;
 mod pair;
 
 use phalanx::base::ids::Peer;

@@ -199,15 +199,17 @@ fn a_flood_of_silent_connections_is_bounded_and_members_get_through() {
 #[test]
 fn a_peer_with_another_secret_is_not_one_of_us() {
     let _watchdog = watchdog("another_secret");
-    let job = Job::new(Link::Tcp, 2, seed("another_secret"));
-    let mut config = job.config(0);
-    config.secret = Secret([9; 32]);
-    let (fabric, waiter) = Fabric::sockets(config).expect("listens");
-    let mut nodes = vec![Node::new(fabric, waiter), job.start(1)];
-    nodes[0].send(1, 1, b"let me in");
-    drive(&mut nodes, |nodes| nodes[0].lost(1).is_some());
-    assert!(matches!(nodes[0].lost(1), Some(Lost::Authentication(_))));
-    assert!(nodes[1].sink.lost.is_empty() && nodes[1].sink.arrived.is_empty());
+    for link in [Link::Tcp, Link::Sealed] {
+        let job = Job::new(link, 2, seed("another_secret"));
+        let mut config = job.config(0);
+        config.secret = Secret([9; 32]);
+        let (fabric, waiter) = Fabric::sockets(config).expect("listens");
+        let mut nodes = vec![Node::new(fabric, waiter), job.start(1)];
+        nodes[0].send(1, 1, b"let me in");
+        drive(&mut nodes, |nodes| nodes[0].lost(1).is_some());
+        assert!(matches!(nodes[0].lost(1), Some(Lost::Authentication(_))));
+        assert!(nodes[1].sink.lost.is_empty() && nodes[1].sink.arrived.is_empty());
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use phalanx::Communicator;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -120,6 +121,22 @@ pub(crate) fn part_command(part: &str, ranks: usize, words: &[&str]) -> Command 
 /// Which part this process plays; `None` when it is the one that tests.
 pub(crate) fn part() -> Option<String> {
     std::env::var(PART).ok()
+}
+
+/// A part that every rank of a job plays.
+pub(crate) type Part = fn(&Communicator) -> phalanx::Result<()>;
+
+/// As a rank, plays the part that this process was started for, says that it is well and leaves; returns at once
+/// in the process that tests.
+pub(crate) fn play(parts: &[(&str, Part)]) {
+    let Some(name) = part() else { return };
+    let part = parts.iter().find(|(part, _)| *part == name);
+    let (_, play) = part.expect("a part of this name");
+    leave(phalanx::run(|world| {
+        play(&world)?;
+        println!("rank {} is well", world.rank());
+        world.finalize()
+    }))
 }
 
 /// Ends a rank as its `main` would.

@@ -1,72 +1,13 @@
 //! What a hostile peer can do to an engine: waste its own credit, and nothing else.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
 
-use phalanx::base::ids::{Context, Epoch, Peer};
 use phalanx::engine::{
-    Action, BufferId, Capacity, Engine, EngineConfig, Incoming, Landing, Mode, Nonsense, OpenWork,
-    Outgoing, Owner, Pattern, RecvId, Route, SendId, SendStart, collective,
+    Action, Engine, Incoming, Landing, Nonsense, OpenWork, Outgoing, Pattern, RecvId, SendId,
+    SendStart, collective,
 };
 use phalanx::wire::header::{Flags, Header, Kind};
 use proptest::prelude::*;
 
-const A: Peer = Peer(0);
-const B: Peer = Peer(1);
-const USER: Context = Context(16);
-const WINDOW: u64 = 16 * 1024;
-
-fn engine(me: Peer, size: u32) -> Engine {
-    Engine::new(EngineConfig {
-        me,
-        size,
-        epoch: Epoch(0),
-        route: Route {
-            eager_bytes_max: 1000,
-            pull: false,
-        },
-        unexpected_bytes_max: 0,
-    })
-}
-
-fn message(tag: u64, length: u64) -> Outgoing {
-    Outgoing {
-        to: B,
-        context: USER,
-        tag,
-        check: 7,
-        length,
-        mode: Mode::Standard,
-        buffer: BufferId(tag),
-        owner: Owner {
-            request: tag,
-            step: Owner::WHOLE,
-        },
-    }
-}
-
-fn from_a(tag: u64) -> Incoming {
-    Incoming {
-        pattern: Pattern {
-            context: USER,
-            source: Some(A),
-            tag: Some(tag),
-        },
-        check: 7,
-        capacity: Capacity::Growable,
-        buffer: BufferId(1000 + tag),
-        owner: Owner {
-            request: tag,
-            step: Owner::WHOLE,
-        },
-    }
-}
-
-fn header(kind: Kind, source: Peer) -> Header {
-    Header {
-        context: USER,
-        check: 7,
-        ..Header::new(kind, Epoch(0), source)
-    }
-}
+use crate::pair::*;
 
 #[test]
 fn nothing_is_delivered_for_a_message_of_no_bytes() {
