@@ -9,12 +9,15 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from cases import size_label
 from contenders import TITLES
 
 COLOURS = {"phalanx": "#c0392b", "openmpi": "#2c7fb8", "mpich": "#7fb82c", "impi": "#7d5ba6"}
 #: Cases drawn over the size of the message, for each number of ranks; the others over the ranks.
 OVER_SIZES = ("pingpong", "echo", "bandwidth", "allreduce", "bcast", "allgather", "alltoall")
 OVER_RANKS = ("barrier", "allreduce 8 B", "iterate 100k", "iterate 400k", "startup", "memory")
+#: What is not shown in microseconds, and by how much a figure is multiplied for it.
+UNITS = {"memory": ("MiB a rank", 1), "startup": ("ms", 1e-3)}
 
 Points = dict[str, dict[float, float]]
 
@@ -23,6 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Plots of rows that compare.py --json wrote.")
     parser.add_argument("rows", type=Path, nargs="+", metavar="ROWS.json")
     parser.add_argument("--output", type=Path, default=Path("docs/plots"), metavar="DIR")
+    parser.add_argument("--ranks", type=int, action="append", metavar="N", help="over sizes: only for this number")
     options = parser.parse_args()
     try:
         import matplotlib as mpl
@@ -30,11 +34,13 @@ def main() -> int:
         print("plot: matplotlib is missing: pip install matplotlib", file=sys.stderr)
         return 1
     mpl.use("svg")
-    # The same input gives the same bytes.
-    mpl.rcParams.update({"svg.hashsalt": "phalanx", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3})
+    # The same input gives the same bytes; text stays text, a third of the size of outlines.
+    mpl.rcParams.update({"svg.hashsalt": "phalanx", "svg.fonttype": "none"})
+    mpl.rcParams.update({"font.size": 9, "axes.grid": True, "grid.alpha": 0.3})
     rows = [row for path in options.rows for row in json.loads(path.read_text())["rows"]]
     options.output.mkdir(parents=True, exist_ok=True)
-    for title, points, label in [*over_sizes(rows), *over_ranks(rows)]:
+    sized = [row for row in rows if not options.ranks or row["ranks"] in options.ranks]
+    for title, points, label in [*over_sizes(sized), *over_ranks(rows)]:
         draw(options.output / f"{title.replace(' ', '-').replace(',', '').lower()}.svg", title, points, label)
     return 0
 
@@ -77,22 +83,23 @@ def draw(path: Path, title: str, points: Points, label: str) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
-    for peer, line in points.items():
+    figure.patch.set_facecolor("white")
+    unit, scale = UNITS.get(title.split()[0], ("µs", 1))
+    for peer, line in sorted(points.items(), key=lambda item: list(COLOURS).index(item[0])):
         places = sorted(line)
         axes.loglog(
             places,
-            [line[place] for place in places],
+            [line[place] * scale for place in places],
             marker="o",
             markersize=3,
             color=COLOURS[peer],
             linewidth=2 if peer == "phalanx" else 1.2,
             label=TITLES[peer],
         )
-    axes.set(title=title, xlabel=label, ylabel="MiB a rank" if title.startswith("memory") else "µs")
-    if label == "ranks":
-        ranks = sorted({place for line in points.values() for place in line})
-        axes.set_xticks(ranks, [f"{place:g}" for place in ranks])
-        axes.minorticks_off()
+    axes.set(title=title, xlabel=label, ylabel=unit)
+    places = sorted({place for line in points.values() for place in line})
+    axes.set_xticks(places, [size_label(place) if label == "bytes" else f"{place:g}" for place in places])
+    axes.minorticks_off()
     axes.legend(fontsize=8)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
