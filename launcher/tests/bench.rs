@@ -241,3 +241,18 @@ fn what_was_measured_before_an_interruption_is_shown() {
     assert_eq!(found["rows"].as_array().map(Vec::len), Some(1));
     mark.assert_gone();
 }
+
+#[test]
+fn a_file_that_cannot_be_written_is_told_before_anything_is_measured() {
+    let outcome = run(&[
+        "bench",
+        "barrier",
+        "--quick",
+        "--json",
+        "/no/such/rows.json",
+    ]);
+    assert_eq!(outcome.code, Some(71), "{}", outcome.stderr);
+    let reports = outcome.reports();
+    assert_eq!(reports.len(), 1, "{}", outcome.stderr);
+    assert!(reports[0].contains("cannot write /no/such/rows.json: "));
+}

@@ -42,6 +42,7 @@ pub(crate) fn answer_the_call() -> Option<ExitCode> {
 
 /// Measures, and reports. When it is interrupted it reports what it has.
 pub(crate) fn run(args: &BenchArgs) -> Result<u8, Refusal> {
+    report::check(args)?;
     let interrupt = Interrupt::listen()
         .map_err(|error| Refusal::launch(format!("cannot handle signals: {error}")))?;
     let mut machine = Machine::describe();

@@ -5,6 +5,7 @@ mod plot;
 mod table;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
@@ -50,6 +51,21 @@ impl Report<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the files that were asked for can be written: better known before measuring than after it.
+pub(crate) fn check(args: &BenchArgs) -> Result<(), Refusal> {
+    let files = [&args.json, &args.csv, &args.html];
+    files.into_iter().flatten().try_for_each(|path| {
+        let is_new = !path.exists();
+        let opened = File::options().append(true).create(true).open(path);
+        opened.map_err(|error| refusal(path, &error))?;
+        if is_new {
+            // It is made when there is something to write.
+            std::fs::remove_file(path).map_err(|error| refusal(path, &error))?;
+        }
+        Ok(())
+    })
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), Refusal> {

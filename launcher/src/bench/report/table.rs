@@ -247,6 +247,8 @@ pub(super) fn render(report: &Report<'_>) -> String {
     } else {
         draw(head, lines)
     };
-    block(&verdict(report), listed);
+    if report.guidelines.checked > 0 {
+        block(&verdict(report), listed);
+    }
     text
 }
