@@ -115,6 +115,11 @@ impl Vigil {
         let due = self.begun? + BLOCKED_AFTER;
         (self.entered.is_some() && !self.told).then_some(due)
     }
+
+    /// Whether that moment has passed. News that were not for this wait make its stages begin anew, but not itself.
+    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
+        self.next_look().is_some_and(|due| due <= now)
+    }
 }
 
 const BLOCKED_AFTER: Duration = Duration::from_millis(BLOCKED_AFTER_MILLIS);

@@ -179,7 +179,7 @@ impl Station {
                 }
                 Stage::Park { .. } if core.settle_loans(u64::MAX) || !core.rest() => core,
                 Stage::Park { waited } => {
-                    if waited >= WATCH_AFTER {
+                    if waited >= WATCH_AFTER || vigil.is_overdue(now) {
                         let lasts = core.keep(&mut vigil, now);
                         core.watch_awaited();
                         if lasts {
