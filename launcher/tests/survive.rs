@@ -4,11 +4,12 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{TRANSPORTS, leave, part, run_part};
-use phalanx::{Communicator, Error, ErrorKind, Policy, Result, Source, Sum, Tag};
-use rustix::process::{Signal, getpid, kill_process};
+use phalanx::{Communicator, Error, ErrorKind, Policy, Result, Source, Sum, Tag, ordered};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
 /// After this a run is stuck.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -29,6 +30,7 @@ const PARTS: &[(&str, usize, Part)] = &[
     ("messages to the dead", 3, messages_to_the_dead),
     ("forgotten", 3, forgotten),
     ("early revocation", 2, early_revocation),
+    ("in a long sum", 2, in_a_long_sum),
 ];
 
 #[test]
@@ -52,25 +54,28 @@ fn ranked_program() {
 
 /// Plays a part over every transport: `dead` ranks are killed, the others end well.
 fn everywhere(part: &str, dead: usize) {
+    for &transport in TRANSPORTS {
+        if !transport.1.contains(&"threads") {
+            play(part, dead, transport);
+        }
+    }
+}
+
+fn play(part: &str, dead: usize, (transport, words): (&str, &[&str])) {
     let (_, ranks, _) = PARTS
         .iter()
         .find(|(name, ..)| *name == part)
         .expect("a part");
-    for (transport, words) in TRANSPORTS {
-        if words.contains(&"threads") {
-            continue;
-        }
-        let outcome = run_part(part, *ranks, words, LIMIT);
-        let text = outcome.text();
-        let well = text.matches("is well").count();
-        let told = outcome.stderr.matches("was killed by signal 9").count();
-        assert!(
-            well == ranks - dead && outcome.code == Some(0) && told == dead,
-            "{part} over {transport}: code {:?}, {well} are well, {told} deaths told\n{text}\n{}",
-            outcome.code,
-            outcome.stderr
-        );
-    }
+    let outcome = run_part(part, *ranks, words, LIMIT);
+    let text = outcome.text();
+    let well = text.matches("is well").count();
+    let told = outcome.stderr.matches("was killed by signal 9").count();
+    assert!(
+        well == ranks - dead && outcome.code == Some(0) && told == dead,
+        "{part} over {transport}: code {:?}, {well} are well, {told} deaths told\n{text}\n{}",
+        outcome.code,
+        outcome.stderr
+    );
 }
 
 fn die() -> ! {
@@ -337,6 +342,42 @@ fn communicators_without_the_dead_are_not_disturbed() {
     everywhere("insulation", 1);
 }
 
+/// One rank dies when it has done all that it can for a sum, while the other one is still at work on its memory.
+fn in_a_long_sum(world: &Communicator) -> Result<()> {
+    static KILLED: AtomicBool = AtomicBool::new(false);
+    let mut process = [0_u32];
+    if world.rank() == 0 {
+        world.send(&[std::process::id()], 1, 0)?;
+    } else {
+        world.recv_into(&mut process, 0, 0)?;
+    }
+    let [process] = process;
+    // It ends between the moment when its part of the sum was read and when the result is written.
+    let operator = ordered(move |a: u64, b: u64| {
+        if process != 0 && !KILLED.swap(true, Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(20));
+            let victim = Pid::from_raw(process as i32).expect("it is one");
+            kill_process(victim, Signal::KILL).expect("it runs");
+            while has_memory(process) {
+                std::thread::yield_now();
+            }
+        }
+        a + b
+    });
+    let error = world.allreduce_into(&mut vec![1; LONG], operator);
+    let error = error.expect_err("the other one is dead");
+    assert!(is_gone(&error, 0), "{error}");
+    world.revoke();
+    assert_eq!(world.shrink()?.size(), 1);
+    Ok(())
+}
+
+/// Whether a process has not ended.
+fn has_memory(process: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"));
+    status.is_ok_and(|status| status.contains("VmSize"))
+}
+
 #[test]
 fn receives_from_any_source_fail_until_the_dead_are_acknowledged() {
     everywhere("any source", 1);
@@ -370,6 +411,11 @@ fn messages_to_the_dead_fail_and_others_arrive() {
 #[test]
 fn what_nobody_waits_for_does_not_hold_the_end_up() {
     everywhere("forgotten", 1);
+}
+
+#[test]
+fn who_dies_in_a_long_sum_is_gone_for_the_one_that_is_at_work_on_it() {
+    play("in a long sum", 1, TRANSPORTS[0]);
 }
 
 #[test]

@@ -143,7 +143,7 @@ impl Meeting {
 
     fn has_next(&self) -> bool {
         let open = self.entered < self.cells && self.entered - self.left < BOARDS_AHEAD;
-        open && (self.halves.is_none() || self.may_carry(self.entered))
+        open && !self.is_lost() && (self.halves.is_none() || self.may_carry(self.entered))
     }
 
     /// Of halves: whether it is known that this round is needed.
@@ -168,8 +168,13 @@ impl Meeting {
         }
     }
 
-    const fn has_posted(&self) -> bool {
-        self.left < self.entered
+    fn has_posted(&self) -> bool {
+        self.left < self.entered && !self.is_lost()
+    }
+
+    /// Whether it waits for nothing but that the other rank's death is known.
+    fn is_lost(&self) -> bool {
+        self.broken == Some(Made::Lost)
     }
 }
 
@@ -199,14 +204,17 @@ impl Work<'_> {
         if meeting.halves.is_some() && meeting.left == 1 {
             let made = made(area, meeting.first);
             meeting.made = made.map(|half| half == Made::Whole);
-            meeting.broken = made.contains(&Made::Broken);
+            meeting.broken = Made::why_broken(made, area.me());
+            if meeting.is_lost() {
+                return true;
+            }
         } else if meeting.form == Form::Allreduce {
             self.combine_posts(meeting, number);
         }
         meeting.left += 1;
         rounds.clear(area);
         while meeting.left >= FIRST && meeting.left == meeting.entered {
-            let end = if meeting.broken {
+            let end = if meeting.broken.is_some() {
                 (meeting.left < meeting.cells).then_some(meeting.cells)
             } else {
                 meeting.made_end(meeting.left)

@@ -5,6 +5,7 @@
 //! was not made, because a rank has come late, goes on the general way, or the kernel does not allow it, is made
 //! in the rounds that follow; the others are passed.
 
+use std::io;
 use std::ops::Range;
 
 use super::boards::Rounds;
@@ -27,6 +28,8 @@ pub(super) enum Made {
     Whole,
     /// Some of it: the contributions are gone.
     Broken,
+    /// The same, as the other rank has ended: its death is what is told, as soon as it is known.
+    Lost,
 }
 
 impl Made {
@@ -35,6 +38,7 @@ impl Made {
             Self::Nothing => 0,
             Self::Whole => 1,
             Self::Broken => 2,
+            Self::Lost => 3,
         }
     }
 
@@ -42,7 +46,27 @@ impl Made {
         match byte {
             0 => Self::Nothing,
             1 => Self::Whole,
+            3 => Self::Lost,
             _ => Self::Broken,
+        }
+    }
+
+    /// What came of it when the kernel does not reach the other rank's memory any more.
+    fn after(self, error: &io::Error) -> Self {
+        let ended = rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::SRCH);
+        match self {
+            Self::Broken if ended => Self::Lost,
+            made => made,
+        }
+    }
+
+    /// Why what is made of both halves is no result and never will be, to the rank `me`: it may have lost the other
+    /// one, which in turn cannot have lost it.
+    pub(super) fn why_broken(made: [Self; 2], me: usize) -> Option<Self> {
+        let broken = |made: &Self| matches!(made, Self::Broken | Self::Lost);
+        match made.get(me) {
+            Some(Self::Lost) => Some(Self::Lost),
+            _ => made.iter().any(broken).then_some(Self::Broken),
         }
     }
 }
@@ -150,14 +174,14 @@ fn make_half(
     while at < half.end {
         let end = half.end.min(at + most);
         let theirs = &mut pieces.0[..end - at];
-        if !other.read(at, theirs) {
-            return made;
+        if let Err(error) = other.read(at, theirs) {
+            return made.after(&error);
         }
         let ours = exposed.contribution(at..end);
         reducer.reduce(ours, theirs, order);
         made = Made::Broken;
-        if !other.write(at, ours) {
-            return made;
+        if let Err(error) = other.write(at, ours) {
+            return made.after(&error);
         }
         at = end;
     }

@@ -36,7 +36,7 @@ use boards::Rounds;
 use direct::Scratch;
 pub(crate) use direct::{DirectCall, Directly};
 use doubts::first_dissent;
-use halves::{Halves, Pieces, halves};
+use halves::{Halves, Made, Pieces, halves};
 use work::Work;
 pub(crate) use work::scratch_elements;
 
@@ -92,8 +92,8 @@ pub(crate) struct Meeting {
     halves: Option<Halves>,
     /// The halves that are made.
     made: [bool; 2],
-    /// Of a half some is made, and nobody can make the rest any more.
-    broken: bool,
+    /// Of a half some is made, and nobody can make the rest any more: why.
+    broken: Option<Made>,
     /// Cells that this rank has put its part into.
     entered: u32,
     /// Cells that this rank is done with.
@@ -289,7 +289,7 @@ impl Core {
             chain,
             halves,
             made: [false; 2],
-            broken: false,
+            broken: None,
             entered: begun.entered,
             left: begun.left,
             disputed: begun.disputed,
@@ -438,7 +438,7 @@ impl Core {
             }
             over = meeting.left == meeting.cells;
             disputed = meeting.disputed;
-            broken = meeting.broken.then_some(meeting.block as u64);
+            broken = meeting.broken.map(|_| meeting.block as u64);
         }
         if disputed {
             self.settle_dissent(key);

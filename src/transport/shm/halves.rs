@@ -5,6 +5,7 @@
 //! Whether a rank touches the other's memory is agreed on as for copies that two make together
 //! ([`share`]); such an exposed memory is a copy of no chunks, so that nobody takes it for one.
 
+use std::io;
 use std::ops::Range;
 
 use super::cells::Area;
@@ -140,21 +141,20 @@ pub(crate) struct Entered<'a> {
 }
 
 impl Entered<'_> {
-    /// Copies what the other one has from `offset` on. `false` when that cannot be done.
-    pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> bool {
+    /// Copies what the other one has from `offset` on. The kernel may not be able to.
+    pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> io::Result<()> {
         let address = self.from.wrapping_add(offset as u64);
-        read_process(self.token.pid, address, into).is_ok()
+        read_process(self.token.pid, address, into)
     }
 
-    /// Writes to the other one from `offset` on. `false` when that cannot be done, or only in part.
-    pub(crate) fn write(&self, offset: usize, from: &[u8]) -> bool {
+    /// Writes to the other one from `offset` on. The kernel may not be able to, or only in part.
+    pub(crate) fn write(&self, offset: usize, from: &[u8]) -> io::Result<()> {
         let (into, length) = (self.into.wrapping_add(offset as u64), from.len() as u64);
         let (segment, other) = (self.area.segment(), self.area.other());
         share::mark(segment.memory(), segment.share_at(other));
         // SAFETY: the other rank has exposed these bytes, and has seen that this one touches them: it keeps them
         // until this one has left.
-        let written = unsafe { write_process(self.token.pid, into, from.as_ptr() as u64, length) };
-        written.is_ok()
+        unsafe { write_process(self.token.pid, into, from.as_ptr() as u64, length) }
     }
 }
 
@@ -201,8 +201,9 @@ mod tests {
             let entered = other.enter_other(100, 7).expect("it is exposed");
             assert!(one.is_helped());
             let mut read = [0; 10];
-            assert!(entered.read(20, &mut read) && read == [1; 10]);
-            assert!(entered.write(90, &[2; 10]));
+            entered.read(20, &mut read).expect("it is exposed");
+            assert_eq!(read, [1; 10]);
+            entered.write(90, &[2; 10]).expect("it is exposed");
             drop(entered);
             exposed.contribution(0..5).fill(3);
         }
@@ -218,7 +219,7 @@ mod tests {
             let mut exposed = one.expose(Some(&input), &mut bytes, 7);
             if helps {
                 let entered = other.enter_other(100, 7).expect("it is exposed");
-                assert!(entered.write(50, &[2; 50]));
+                entered.write(50, &[2; 50]).expect("it is exposed");
             }
             if made {
                 let part = exposed.contribution(0..50);
