@@ -24,7 +24,12 @@ impl Job {
         self.departures.everyone_watches(rank);
         self.announce(rank, &cause);
         self.decide_all();
-        if self.phase == Phase::Running && !self.goes_on() {
+        if self.phase != Phase::Running {
+            return;
+        }
+        if self.goes_on() {
+            self.ranks[rank as usize].outlived = true;
+        } else {
             let until = now + TAKING_DOWN;
             self.phase = Phase::Judging { until };
         }

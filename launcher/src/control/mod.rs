@@ -104,6 +104,8 @@ struct Rank {
     exit: Option<Exit>,
     /// It has died, and how will be known soon.
     died: bool,
+    /// The others were going on when they learnt of that, and may have finalized since.
+    outlived: bool,
     /// Its last call that had to wait.
     last: Option<String>,
     /// It was killed for lack of memory.
@@ -413,7 +415,8 @@ impl Job {
         self.departures.everyone_watches(rank);
         self.announce(rank, &cause);
         self.decide_all();
-        if self.phase == Phase::Running && self.goes_on() {
+        let goes_on = self.ranks[rank as usize].outlived || self.goes_on();
+        if self.phase == Phase::Running && goes_on {
             let line = report::failed(&self.name(rank), &self.ranks[rank as usize], self.alive());
             let line = line + &report::go_on(self.alive());
             self.actions.push(Action::Say(line));

@@ -76,8 +76,11 @@ pub(super) fn others(alive: usize, size: usize) -> String {
 
 /// What becomes of the others under the policy that they have chosen.
 pub(super) fn go_on(alive: usize) -> String {
-    let ranks = if alive == 1 { "rank goes" } else { "ranks go" };
-    format!("; {alive} {ranks} on without it")
+    match alive {
+        0 => String::new(),
+        1 => "; 1 rank goes on without it".to_owned(),
+        _ => format!("; {alive} ranks go on without it"),
+    }
 }
 
 pub(super) fn other_members(name: &str) -> String {

@@ -2,7 +2,7 @@
 
 use super::super::Action;
 use super::super::tests::{Bed, said, send};
-use phalanx::wire::control::{Agreed, FromRank, ToDaemon, ToRank};
+use phalanx::wire::control::{Agreed, FromDaemon, FromRank, ToDaemon, ToRank};
 
 fn going_on(ranks: u32) -> Bed {
     let mut bed = Bed::new(ranks);
@@ -57,6 +57,17 @@ fn a_failure_is_told_and_the_others_go_on() {
         bed.says(rank, FromRank::Finalized);
         assert_eq!(bed.exits(rank, 0), []);
     }
+    assert_eq!(bed.done(), [Action::Finish(0)]);
+}
+
+#[test]
+fn who_goes_on_may_be_done_before_it_is_known_how_the_other_one_ended() {
+    let mut bed = going_on(2);
+    bed.daemon(FromDaemon::Died { rank: 1 });
+    bed.says(0, FromRank::Finalized);
+    assert_eq!(bed.exits(0, 0), []);
+    let actions = bed.killed(1, 9);
+    assert!(said(&actions)[0].ends_with("(SIGKILL)"), "{actions:?}");
     assert_eq!(bed.done(), [Action::Finish(0)]);
 }
 
