@@ -74,6 +74,9 @@ pub const HALVES_LOOKS_MAX: u32 = 20_000;
 /// Posts that a rank has on its board for one collective, of those that not all have read.
 pub const BOARDS_AHEAD: u32 = 2;
 
+/// Longer blocks that ranks of one host exchange are fetched from where they lie, where the kernel allows it.
+pub const EXCHANGE_COPIED_BYTES_MAX: usize = 16 * 1024;
+
 /// Shortest time between two moves of a rank to another processor.
 pub const STEP_ASIDE_MICROS_MIN: u64 = 1_000;
 

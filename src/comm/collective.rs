@@ -166,8 +166,8 @@ impl Communicator {
         }
     }
 
-    /// A barrier or a reduction to all, which may end at once; `operator` with its name. Without `input`, the
-    /// contribution is in `elements`.
+    /// A barrier, a reduction to all or an exchange of blocks, which may end at once; `operator` with its name. Without
+    /// `input`, the contribution is in `elements`; of an exchange it stays apart.
     pub(super) fn meet<T: Pod, O: Operator<T>>(
         &self,
         (name, site): (&'static str, &'static Location<'static>),
@@ -180,13 +180,18 @@ impl Communicator {
             reducer: Arc::new(reducer),
             name,
         };
+        let (apart, within) = if exchanges(operation) {
+            (input, None)
+        } else {
+            (None, input)
+        };
         let Some((form, block)) = meeting.filter(|_| aligns::<T>()) else {
             let call = Call::new(name, site);
             let combination = operator.map(combination);
-            if let Some(input) = input {
+            if let Some(input) = within {
                 elements.copy_from_slice(input);
             }
-            return self.execute(&call, operation, combination, None, Some(elements));
+            return self.execute(&call, operation, combination, apart, Some(elements));
         };
         let named = Named {
             operation: name,
@@ -215,7 +220,7 @@ impl Communicator {
             Directly::Done => return Ok(()),
             Directly::Begun(begun) => Some(begun),
             Directly::No => {
-                if let Some(input) = input {
+                if let Some(input) = within {
                     elements.copy_from_slice(input);
                 }
                 None
@@ -225,7 +230,7 @@ impl Communicator {
         let combination = operator.map(combination);
         let schedule = met(form, size_of::<T>(), block);
         let prepared = self.assemble::<T>(numbered, schedule, Some(way), combination);
-        self.complete(&Call::new(name, site), prepared, None, Some(elements))
+        self.complete(&Call::new(name, site), prepared, apart, Some(elements))
     }
 
     /// How the ranks meet in shared memory for this operation, and the bytes of one contribution, if
@@ -244,6 +249,7 @@ impl Communicator {
             Operation::Allgather {
                 counts: Counts::Equal(count),
             } => (Form::Allgather, count),
+            Operation::Alltoall { count } => (Form::Alltoall, count * self.size()),
             _ => return None,
         };
         let meets = inner.context == Context::WORLD
@@ -335,6 +341,14 @@ impl Communicator {
             format!("{given} counts with the sum {sum} for {ranks} ranks and {elements} elements");
         Err(self.argument(call, reason))
     }
+}
+
+/// Whether ranks give each other blocks as they are.
+const fn exchanges(operation: &Operation<'_>) -> bool {
+    matches!(
+        operation,
+        Operation::Allgather { .. } | Operation::Alltoall { .. }
+    )
 }
 
 /// Root and counts as far as they have to be equal on all ranks.

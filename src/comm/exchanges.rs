@@ -5,6 +5,7 @@ use std::panic::Location;
 use super::{Call, Communicator};
 use crate::error::Result;
 use crate::pod::Pod;
+use crate::pod::operator::Function;
 use crate::schedule::{Counts, Operation};
 
 impl Communicator {
@@ -224,8 +225,9 @@ impl Communicator {
     /// As for [`barrier`](Self::barrier); a buffer of another length.
     #[track_caller]
     pub fn allgather_into<T: Pod>(&self, elements: &[T], result: &mut [T]) -> Result<()> {
-        let call = Call::new("allgather", Location::caller());
+        let site = Location::caller();
         if result.len() != elements.len() * self.size() {
+            let call = Call::new("allgather", site);
             let (count, ranks, room) = (elements.len(), self.size(), result.len());
             let reason =
                 format!("{ranks} blocks of {count} elements do not fill a buffer of {room}");
@@ -234,7 +236,7 @@ impl Communicator {
         let operation = Operation::Allgather {
             counts: Counts::Equal(elements.len()),
         };
-        self.execute(&call, &operation, None, Some(elements), Some(result))
+        self.exchange(("allgather", site), &operation, elements, result)
     }
 
     /// Collects blocks of any lengths at all ranks, in the order of the ranks, with their lengths.
@@ -278,12 +280,56 @@ impl Communicator {
     #[doc(alias = "MPI_Alltoall")]
     #[track_caller]
     pub fn alltoall<T: Pod>(&self, elements: &[T]) -> Result<Vec<T>> {
-        let call = Call::new("alltoall", Location::caller());
-        let count = self.block(&call, elements.len())?;
         let mut result = vec![T::zeroed(); elements.len()];
-        let operation = Operation::Alltoall { count };
-        self.execute(&call, &operation, None, Some(elements), Some(&mut result))?;
+        self.alltoall_into(elements, &mut result)?;
         Ok(result)
+    }
+
+    /// As [`alltoall`](Self::alltoall), into a buffer of the same length.
+    ///
+    /// # Errors
+    ///
+    /// As for [`barrier`](Self::barrier); elements that cannot be divided; a buffer of another length.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> phalanx::Result<()> {
+    /// phalanx::threads(2, |world| {
+    ///     let mut blocks = [0; 2];
+    ///     world.alltoall_into(&[10 * world.rank(), 10 * world.rank() + 1], &mut blocks)?;
+    ///     assert_eq!(blocks, [world.rank(), 10 + world.rank()]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn alltoall_into<T: Pod>(&self, elements: &[T], result: &mut [T]) -> Result<()> {
+        let (site, ranks) = (Location::caller(), self.size());
+        let (given, room) = (elements.len(), result.len());
+        if given % ranks != 0 || room != given {
+            let call = Call::new("alltoall", site);
+            self.block(&call, given)?;
+            let reason = format!("{given} elements do not fill a buffer of {room}");
+            return Err(self.argument(&call, reason));
+        }
+        let operation = Operation::Alltoall {
+            count: given / ranks,
+        };
+        self.exchange(("alltoall", site), &operation, elements, result)
+    }
+
+    /// Blocks of all ranks to all, which may end at once.
+    fn exchange<T: Pod>(
+        &self,
+        call: (&'static str, &'static Location<'static>),
+        operation: &Operation<'_>,
+        elements: &[T],
+        result: &mut [T],
+    ) -> Result<()> {
+        // Nothing is combined.
+        self.meet::<T, Function<fn(T, T) -> T>>(call, operation, None, (Some(elements), result))
     }
 
     /// As [`alltoall`](Self::alltoall) with blocks of any lengths: `counts[j]` elements go to rank `j`.

@@ -74,7 +74,7 @@
 //! | `MPI_Gather`, `MPI_Gatherv`                   | [`gather`], [`gatherv`]                                      |
 //! | `MPI_Scatter`, `MPI_Scatterv`                 | [`scatter`], [`scatterv`]                                    |
 //! | `MPI_Allgather`, `MPI_Allgatherv`             | [`allgather`], [`allgather_into`]; [`allgatherv`]            |
-//! | `MPI_Alltoall`, `MPI_Alltoallv`               | [`alltoall`], [`alltoallv`]                                  |
+//! | `MPI_Alltoall`, `MPI_Alltoallv`               | [`alltoall`], [`alltoall_into`]; [`alltoallv`]               |
 //! | `MPI_Reduce_scatter`, `MPI_Reduce_scatter_block` | [`reduce_scatter`], [`reduce_scatter_block`]              |
 //! | `MPI_Ibarrier`, `MPI_Ibcast`, ...             | [`ibarrier`], [`ibcast`], [`ireduce`], [`iallreduce`], [`iscan`], [`iexscan`], [`igather`], [`iscatter`], [`iallgather`], [`ialltoall`], [`ireduce_scatter_block`] |
 //! | `MPI_SUM`, `MPI_PROD`, `MPI_MIN`, `MPI_MAX`   | [`Sum`](crate::Sum), [`Product`](crate::Product), [`Min`](crate::Min), [`Max`](crate::Max) |
@@ -99,6 +99,7 @@
 //! [`allreduce_from`]: crate::Communicator::allreduce_from
 //! [`allreduce_into`]: crate::Communicator::allreduce_into
 //! [`alltoall`]: crate::Communicator::alltoall
+//! [`alltoall_into`]: crate::Communicator::alltoall_into
 //! [`alltoallv`]: crate::Communicator::alltoallv
 //! [`barrier`]: crate::Communicator::barrier
 //! [`bcast`]: crate::Communicator::bcast

@@ -30,8 +30,9 @@
 //! while their sender waits, and are copied by their receiver while it does something else; with more they are
 //! always copied. `PHALANX_SINGLE_COPY=0` lets all of them stream, and nobody touch another's memory; `1` lets receivers copy alone.
 //!
-//! Barrier, bcast, reduce, allreduce and allgather of the world do not send messages here: ranks put in their parts
-//! and whoever runs combines them, in the order of the ranks (`phalanx algorithms` calls that `shared_memory`). Two ranks that
+//! Barrier, bcast, reduce, allreduce, allgather and alltoall of the world do not send messages here: ranks put in their parts
+//! and whoever runs combines them, in the order of the ranks (`phalanx algorithms` calls that `shared_memory`). Blocks of an alltoall longer
+//! than 16 KiB, and shorter ones of many ranks, are not even put in: who needs them fetches them from where they lie. Two ranks that
 //! call an allreduce of 64 KiB or more at the same time do not even do that: each makes one half of the result, in the memory of both. Other
 //! collectives, and all those of derived communicators, execute a schedule.
 //!

@@ -64,8 +64,10 @@ pub use fabric::{Fabric, Turn};
 pub use faulty::Faults;
 pub(crate) use shm::Head;
 pub(crate) use shm::boards::{ROUNDS, boards_take};
-pub(crate) use shm::cells::{Area, CELLS, PastCall, SLOT_BYTES};
+pub(crate) use shm::cells::{Area, CELLS, PastCall, SHORT_BYTES, SLOT_BYTES};
 pub(crate) use shm::halves::Exposed;
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) use shm::offers::areas_of_one_process;
 pub use shm::{LongMessages, Segment, SharedConfig};
 #[cfg(fuzzing)]
 pub use stream::fuzzing;

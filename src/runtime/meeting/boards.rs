@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::exchange::exchanges;
 use super::halves::{FIRST, Made, made};
 use super::work::Work;
 use super::{Form, Meeting};
@@ -183,10 +184,11 @@ impl Work<'_> {
     pub(super) fn step_on_boards(&mut self, meeting: &mut Meeting, rounds: &mut Rounds) -> bool {
         let area = self.area;
         if meeting.has_next() && rounds.may_post(area, meeting.next()) {
-            let part = self.output().get(meeting.range(meeting.entered));
+            let range = meeting.range(meeting.entered);
             let part = match meeting.halves {
                 Some(_) if meeting.entered == 1 => &[Made::Nothing.to_byte()],
-                _ => part.unwrap_or_default(),
+                _ if exchanges(meeting.form) => self.part_to_post(range, meeting.form),
+                _ => self.output().get(range).unwrap_or_default(),
             };
             rounds.post(area, meeting.signature, part);
             meeting.entered += 1;
@@ -210,6 +212,8 @@ impl Work<'_> {
             }
         } else if meeting.form == Form::Allreduce {
             self.combine_posts(meeting, number);
+        } else if exchanges(meeting.form) {
+            self.take_posts(meeting.form, number, meeting.range(meeting.left));
         }
         meeting.left += 1;
         rounds.clear(area);

@@ -5,9 +5,11 @@
 //! What does not end within that moment goes on the general way, from where it was left. So it is with
 //! whatever is not simple: other operations of this kind under way, failures, ranks that do not agree.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use super::boards::combine;
+use super::exchange::{Exchange, agree, exchanges, part_to_post, posted_bytes, take_posts};
 use super::work::combine_slots;
 use super::{Begun, Form, Meetings, chunk_bytes, halves, on_boards, piece_bytes};
 use crate::base::ids::Context;
@@ -56,8 +58,19 @@ impl Scratch {
 }
 
 impl Runtime {
+    /// Whether contributions to a collective go to cells, from wherever they are. Those that are so short that it may be done
+    /// directly do not.
+    pub(crate) fn meets_in_cells(&self, form: Form, block: usize) -> bool {
+        if block <= MEETING_PIECE_BYTES {
+            return false;
+        }
+        let core = self.station.lock();
+        let meetings = core.meetings.as_ref();
+        meetings.is_some_and(|meetings| !on_boards(&meetings.area, form, block))
+    }
+
     /// Does a collective, as far as that is possible within a moment. `own` holds the result in the end, and before that this
-    /// rank's contribution, if there is no `input`; when only something was done, also if there is.
+    /// rank's contribution, if there is no `input`; when only something was done, also if there is, unless blocks are exchanged.
     pub(crate) fn meet_directly(
         &self,
         call: &DirectCall,
@@ -84,21 +97,21 @@ impl Runtime {
             }
             return how;
         }
-        let Some(mut talk) = core
-            .meetings
-            .as_mut()
-            .and_then(|meetings| Talk::begin(meetings, call, own.len()))
-        else {
+        let Some(mut talk) = core.meetings.as_mut().and_then(|meetings| {
+            let given = input.map_or(own.len(), <[u8]>::len);
+            Talk::begin(meetings, call, given)
+        }) else {
             return Directly::No;
         };
-        if let Some(input) = input {
+        let given = input.filter(|_| exchanges(call.form));
+        if let (Some(input), None) = (input, given) {
             own.copy_from_slice(input);
         }
         let mut looks = if crowded { 1 } else { DIRECT_LOOKS_MAX };
         let mut yields = if crowded { DIRECT_YIELDS_MAX } else { 0 };
         loop {
             let step = match &mut core.meetings {
-                Some(meetings) => talk.go_on(meetings, own, reducer, looks),
+                Some(meetings) => talk.go_on(meetings, (given, own), reducer, looks),
                 None => Step::Stuck,
             };
             match step {
@@ -165,6 +178,8 @@ enum Step {
 struct Talk {
     /// In rounds on boards, not in a cell.
     boards: bool,
+    form: Form,
+    exchange: Option<Exchange>,
     count: u32,
     /// Bytes of a part.
     chunk: usize,
@@ -176,18 +191,26 @@ struct Talk {
 impl Talk {
     /// Reserves its numbers; `None` when it is not simple.
     fn begin(meetings: &mut Meetings, call: &DirectCall, length: usize) -> Option<Self> {
-        let boards = on_boards(&meetings.area, call.form, length);
+        let (form, ranks) = (call.form, meetings.area.ranks());
+        let boards = on_boards(&meetings.area, form, length);
+        let exchange = Exchange::of(ranks, form, length).filter(Exchange::is_short);
         let free = if boards {
             meetings.rounds.are_over()
         } else {
-            let joint = matches!(call.form, Form::Barrier | Form::Allreduce);
-            joint && length <= piece_bytes(call.element) / 2 && meetings.abandoned.is_empty()
+            let joint = matches!(form, Form::Barrier | Form::Allreduce);
+            let short = joint && length <= piece_bytes(call.element) / 2;
+            (short || exchange.is_some()) && meetings.abandoned.is_empty()
         };
         if !free {
             return None;
         }
         let chunk = chunk_bytes(call.element);
-        let count = length.div_ceil(chunk).max(1) as u32;
+        let count = if boards {
+            let posted = posted_bytes(form, length, ranks);
+            posted.div_ceil(chunk).max(1) as u32
+        } else {
+            1
+        };
         let begun = Begun {
             first: meetings.reserve(boards, count),
             entered: 0,
@@ -196,6 +219,8 @@ impl Talk {
         };
         Some(Self {
             boards,
+            form,
+            exchange,
             count,
             chunk,
             element: call.element,
@@ -207,21 +232,23 @@ impl Talk {
     fn go_on(
         &mut self,
         meetings: &mut Meetings,
-        own: &mut [u8],
+        (given, own): (Option<&[u8]>, &mut [u8]),
         reducer: Option<&dyn Reducer>,
         looks: u32,
     ) -> Step {
-        if self.boards {
-            self.go_on_with_boards(meetings, own, reducer, looks)
-        } else {
-            self.go_on_with_cell(meetings, own, reducer, looks)
+        match (self.exchange, given) {
+            _ if self.boards => self.go_on_with_boards(meetings, (given, own), reducer, looks),
+            (Some(exchange), Some(input)) => {
+                self.exchange_in_cell(&meetings.area, &exchange, (input, own), looks)
+            }
+            _ => self.go_on_with_cell(meetings, own, reducer, looks),
         }
     }
 
     fn go_on_with_boards(
         &mut self,
         meetings: &mut Meetings,
-        own: &mut [u8],
+        (given, own): (Option<&[u8]>, &mut [u8]),
         reducer: Option<&dyn Reducer>,
         looks: u32,
     ) -> Step {
@@ -238,7 +265,14 @@ impl Talk {
                 if !rounds.may_post(area, number) {
                     break;
                 }
-                let part = part_of(own, begun.entered as usize, self.chunk);
+                let part = match given {
+                    Some(input) => {
+                        let posted = posted_bytes(self.form, input.len(), area.ranks());
+                        let range = range_of(posted, begun.entered, self.chunk);
+                        part_to_post(area, self.form, input, range)
+                    }
+                    None => part_of(own, begun.entered, self.chunk),
+                };
                 rounds.post(area, self.signature, part);
                 begun.entered += 1;
             }
@@ -253,8 +287,12 @@ impl Talk {
             if !area.all_signed(number, self.signature) {
                 return Step::Stuck;
             }
-            if let Some(reducer) = reducer {
-                let part = part_of(own, begun.left as usize, self.chunk);
+            if let Some(input) = given {
+                let posted = posted_bytes(self.form, input.len(), area.ranks());
+                let range = range_of(posted, begun.left, self.chunk);
+                take_posts(area, self.form, number, (input, own), range);
+            } else if let Some(reducer) = reducer {
+                let part = part_of(own, begun.left, self.chunk);
                 let scratch = &mut scratch.get_or_insert_with(Scratch::new).0;
                 let scratch = &mut scratch[..piece_bytes(self.element)];
                 combine(area, number, part, scratch, reducer);
@@ -263,6 +301,42 @@ impl Talk {
             begun.left += 1;
         }
         Step::Done
+    }
+
+    fn exchange_in_cell(
+        &mut self,
+        area: &Area,
+        exchange: &Exchange,
+        (input, output): (&[u8], &mut [u8]),
+        looks: u32,
+    ) -> Step {
+        let begun = &mut self.begun;
+        let number = begun.first;
+        if begun.entered == 0 {
+            if !await_until(looks, || area.is_open(number)) {
+                return Step::Waits { elsewhere: false };
+            }
+            begun.entered = 1;
+            area.sign(number, area.me(), self.signature);
+            exchange.enter(area, number, input, false);
+            if area.arrive(number) {
+                area.call_sleepers(number);
+            }
+        }
+        if !await_until(looks, || area.is_full(number)) {
+            return Step::Waits { elsewhere: false };
+        }
+        if !agree(area, number, self.signature) {
+            return Step::Stuck;
+        }
+        exchange.take_all(area, number, input, output);
+        begun.left = 1;
+        begun.disputed = !area.leave(number, self.signature);
+        if begun.disputed {
+            Step::Stuck
+        } else {
+            Step::Done
+        }
     }
 
     fn go_on_with_cell(
@@ -342,9 +416,15 @@ fn await_until(looks: u32, ready: impl Fn() -> bool) -> bool {
     false
 }
 
+/// The `index`-th part of so many bytes.
+fn range_of(length: usize, index: u32, chunk: usize) -> Range<usize> {
+    let from = index as usize * chunk;
+    let to = length.min(from + chunk);
+    from.min(to)..to
+}
+
 /// The `index`-th part.
-fn part_of(own: &mut [u8], index: usize, chunk: usize) -> &mut [u8] {
-    let from = index * chunk;
-    let to = own.len().min(from + chunk);
-    &mut own[from.min(to)..to]
+fn part_of(own: &mut [u8], index: u32, chunk: usize) -> &mut [u8] {
+    let range = range_of(own.len(), index, chunk);
+    &mut own[range]
 }

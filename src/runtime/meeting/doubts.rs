@@ -5,9 +5,36 @@ use crate::engine::{Failure, Mismatch};
 use crate::runtime::dispute::Past;
 use crate::runtime::progress::Core;
 use crate::runtime::state::{CollectiveKey, Fault};
-use crate::transport::Area;
+use crate::transport::{Area, PastCall};
 
 impl Core {
+    /// Lets others see what this rank calls on its world.
+    pub(crate) fn note_call(&self, context: Context, sequence: u64, signature: u64) {
+        if cfg!(bare) || context != Context::WORLD.collective() {
+            return;
+        }
+        if let Some(meetings) = &self.meetings {
+            meetings.area.note_call(PastCall {
+                sequence,
+                signature,
+            });
+        }
+    }
+
+    /// The ranks that meet do not agree: about which call? Who has not let others see yet what it calls will have
+    /// when this rank wonders why it waits.
+    pub(super) fn settle_dissent(&mut self, key: CollectiveKey) {
+        let (Some(meetings), Some(running)) = (&self.meetings, self.state.collectives.get(key))
+        else {
+            return;
+        };
+        let known = self.state.disputes.past();
+        let dissent = first_dissent(&meetings.area, known, running.setting.sequence);
+        if let Some((sequence, signature, peer)) = dissent {
+            self.disagree(sequence, signature, peer);
+        }
+    }
+
     /// A rank has waited for long: has somebody left without it, or called something else?
     pub(crate) fn compare_calls(&mut self) {
         self.miss_departed();
@@ -53,7 +80,7 @@ impl Core {
         }
     }
 
-    pub(super) fn disagree(&mut self, sequence: u64, signature: u64, peer: usize) {
+    fn disagree(&mut self, sequence: u64, signature: u64, peer: usize) {
         let context = Context::WORLD.collective();
         let peer = Peer(peer as u32);
         if self.state.disputes.is_open(context, sequence) {
@@ -79,7 +106,7 @@ fn dissenter(area: &Area, sequence: u64, signature: u64) -> Option<usize> {
 
 /// The first call of this rank, up to the one with this number, that another rank did not call: its number, its
 /// signature, and that rank. Ranks that meet and do not agree may have come for different calls.
-pub(super) fn first_dissent<'a>(
+fn first_dissent<'a>(
     area: &Area,
     mut past: impl Iterator<Item = &'a Past>,
     latest: u64,

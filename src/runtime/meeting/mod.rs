@@ -16,26 +16,27 @@
 //! the table of collectives, while there is nothing else to do; see [`direct`]. Two ranks with very long ones share
 //! the work after all, in their own memory; see [`halves`].
 //!
+//! Blocks for each rank from each other one are not combined, and long ones not put in: see [`exchange`].
+//!
 //! See [`cells`](crate::transport) and [`boards`](crate::transport) for how the memory is shared.
 
 mod boards;
 mod direct;
 mod doubts;
+mod exchange;
 mod halves;
 mod work;
 
-use super::Runtime;
 use super::execute::Running;
 use super::progress::Core;
 use super::state::{CollectiveKey, Fault};
-use crate::base::ids::Context;
 use crate::limits::{CELLS_AHEAD, CHAIN_BYTES_MIN, CHAIN_CHUNKS_MIN, MEETING_PIECE_BYTES};
 pub(crate) use crate::transport::SLOT_BYTES;
-use crate::transport::{Area, CELLS, PastCall, boards_take};
+use crate::transport::{Area, CELLS, boards_take};
 use boards::Rounds;
 use direct::Scratch;
 pub(crate) use direct::{DirectCall, Directly};
-use doubts::first_dissent;
+use exchange::{Exchange, exchanges_on_boards, posted_bytes};
 use halves::{Halves, Made, Pieces, halves};
 use work::Work;
 pub(crate) use work::scratch_elements;
@@ -48,6 +49,7 @@ pub(crate) enum Form {
     Reduce { root: usize },
     Allreduce,
     Allgather,
+    Alltoall,
 }
 
 /// How a collective meets in shared memory.
@@ -90,6 +92,8 @@ pub(crate) struct Meeting {
     chain: bool,
     /// Each of two ranks makes one half.
     halves: Option<Halves>,
+    /// Blocks are exchanged, all in one cell.
+    exchange: Option<Exchange>,
     /// The halves that are made.
     made: [bool; 2],
     /// Of a half some is made, and nobody can make the rest any more: why.
@@ -124,6 +128,8 @@ pub(crate) struct Meetings {
     pieces: Option<Box<Pieces>>,
     /// Whether this rank can reach the other one's memory, once that was tried.
     reaches: Option<bool>,
+    /// Whether this rank can read the memory of all others, once that was tried.
+    reads: Option<bool>,
     running: Vec<CollectiveKey>,
     abandoned: Vec<Abandoned>,
 }
@@ -135,6 +141,7 @@ impl Meetings {
             scratch: None,
             pieces: None,
             reaches: None,
+            reads: None,
             area,
             next: 0,
             running: Vec::new(),
@@ -171,7 +178,8 @@ fn is_chain(area: &Area, form: Form, block: usize) -> bool {
 }
 
 fn on_boards(area: &Area, form: Form, block: usize) -> bool {
-    matches!(form, Form::Barrier | Form::Allreduce) && boards_take(area.ranks(), block)
+    let joint = matches!(form, Form::Barrier | Form::Allreduce);
+    joint && boards_take(area.ranks(), block) || exchanges_on_boards(area.ranks(), form, block)
 }
 
 impl Meeting {
@@ -220,7 +228,9 @@ fn is_ready(area: &Area, form: Form, number: u32, pieces: u32) -> bool {
     match form {
         Form::Allreduce if pieces == 1 => area.is_finished(number, 1),
         Form::Barrier | Form::Bcast { .. } => area.is_finished(number, pieces),
-        Form::Allreduce | Form::Reduce { .. } | Form::Allgather => area.is_full(number),
+        Form::Allreduce | Form::Reduce { .. } | Form::Allgather | Form::Alltoall => {
+            area.is_full(number)
+        }
     }
 }
 
@@ -231,19 +241,6 @@ pub(crate) const fn piece_bytes(element: usize) -> usize {
         element
     } else {
         elements * element
-    }
-}
-
-impl Runtime {
-    /// Whether contributions to a collective go to cells, from wherever they are. Those that are so short that it may be done
-    /// [directly](direct) do not.
-    pub(crate) fn meets_in_cells(&self, form: Form, block: usize) -> bool {
-        if block <= MEETING_PIECE_BYTES {
-            return false;
-        }
-        let core = self.station.lock();
-        let meetings = core.meetings.as_ref();
-        meetings.is_some_and(|meetings| !on_boards(&meetings.area, form, block))
     }
 }
 
@@ -259,8 +256,14 @@ impl Core {
         let Some(way) = setting.meeting else {
             return;
         };
-        let (form, block) = (way.form, way.block);
-        let boards = on_boards(&meetings.area, form, block);
+        let (form, ranks, whole) = (way.form, meetings.area.ranks(), way.block);
+        let boards = on_boards(&meetings.area, form, whole);
+        let exchange = Exchange::of(ranks, form, whole).filter(|_| !boards);
+        let block = if boards {
+            posted_bytes(form, whole, ranks)
+        } else {
+            whole
+        };
         let blocks = !setting.call.nonblocking;
         let chain = !boards && blocks && is_chain(&meetings.area, form, block);
         let chunk = if chain {
@@ -269,7 +272,11 @@ impl Core {
             chunk_bytes(setting.element)
         };
         let halves = halves(&meetings.area, form, block, setting.element);
-        let cells = halves.map_or_else(|| block.div_ceil(chunk).max(1) as u32, |it| it.count());
+        let cells = match (halves, exchange) {
+            (Some(halves), _) => halves.count(),
+            (None, Some(_)) => 1,
+            (None, None) => block.div_ceil(chunk).max(1) as u32,
+        };
         let begun = way.begun.unwrap_or_else(|| Begun {
             first: meetings.reserve(boards, cells),
             entered: 0,
@@ -288,6 +295,7 @@ impl Core {
             boards,
             chain,
             halves,
+            exchange,
             made: [false; 2],
             broken: None,
             entered: begun.entered,
@@ -301,19 +309,6 @@ impl Core {
             self.settle_dissent(key);
         } else {
             self.advance_meeting(key);
-        }
-    }
-
-    /// Lets others see what this rank calls on its world.
-    pub(crate) fn note_call(&self, context: Context, sequence: u64, signature: u64) {
-        if cfg!(bare) || context != Context::WORLD.collective() {
-            return;
-        }
-        if let Some(meetings) = &self.meetings {
-            meetings.area.note_call(PastCall {
-                sequence,
-                signature,
-            });
         }
     }
 
@@ -379,6 +374,10 @@ impl Core {
                 area.will_sleep_over_boards();
                 return !meetings.rounds.can_go_on(area, meeting);
             }
+            if let Some(exchange) = &meeting.exchange {
+                area.will_sleep(meeting.first);
+                return !exchange.is_ready(area, meeting.first, meeting.entered > 0);
+            }
             if meeting.may_enter() {
                 let number = meeting.first.wrapping_add(meeting.entered);
                 area.will_sleep(number);
@@ -428,6 +427,8 @@ impl Core {
             while !meeting.disputed && meeting.left < meeting.cells {
                 let stepped = if meeting.boards {
                     work.step_on_boards(meeting, &mut meetings.rounds)
+                } else if let Some(exchange) = meeting.exchange {
+                    work.exchange(meeting, exchange, &mut meetings.reads)
                 } else {
                     work.step(meeting)
                 };
@@ -448,20 +449,6 @@ impl Core {
             self.finish_meeting(key, outcome);
         }
         moved
-    }
-
-    /// The ranks that meet do not agree: about which call? Who has not let others see yet what it calls will have
-    /// when this rank wonders why it waits.
-    fn settle_dissent(&mut self, key: CollectiveKey) {
-        let (Some(meetings), Some(running)) = (&self.meetings, self.state.collectives.get(key))
-        else {
-            return;
-        };
-        let known = self.state.disputes.past();
-        let dissent = first_dissent(&meetings.area, known, running.setting.sequence);
-        if let Some((sequence, signature, peer)) = dissent {
-            self.disagree(sequence, signature, peer);
-        }
     }
 
     fn finish_meeting(&mut self, key: CollectiveKey, outcome: Result<(), Fault>) {
@@ -488,6 +475,9 @@ impl Core {
         meetings.running.retain(|other| *other != key);
         if meeting.boards {
             return meetings.rounds.abandon(&meeting);
+        }
+        if meeting.exchange.is_some() && meeting.entered > 0 {
+            meetings.area.withdraw(meeting.first);
         }
         let open = meeting.left..meeting.entered;
         meetings.abandoned.extend(open.map(|index| Abandoned {

@@ -1,5 +1,6 @@
 //! One rank's part in a meeting: entering cells, making pieces of results, taking results.
 
+use super::exchange::agree;
 use super::{Form, Meeting, piece_bytes};
 use crate::engine::BufferId;
 use crate::pod::operator::Reducer;
@@ -156,6 +157,7 @@ impl Work<'_> {
                 }
                 self.read(number, area.result(), length, offset);
             }
+            Form::Alltoall => return false, // Blocks are exchanged otherwise.
             Form::Reduce { .. } | Form::Allgather => {
                 if !self.agree(meeting, number) {
                     meeting.disputed = true;
@@ -177,7 +179,7 @@ impl Work<'_> {
 
     /// Whether all who have arrived believe that they do the same.
     fn agree(&self, meeting: &Meeting, number: u32) -> bool {
-        (0..self.area.ranks()).all(|rank| self.area.signature(number, rank) == meeting.signature)
+        agree(self.area, number, meeting.signature)
     }
 
     /// Copies a part of a place to a slot.

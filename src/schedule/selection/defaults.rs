@@ -42,7 +42,12 @@ pub(super) fn defaults(kind: Kind) -> &'static [Rule] {
 /// the best schedule or faster at every length up to 1 MiB, but for allgather of 2 ranks from 512 KiB on.
 pub(super) const fn shared_bytes_max(kind: Kind) -> Option<usize> {
     match kind {
-        Kind::Barrier | Kind::Bcast | Kind::Reduce | Kind::Allreduce | Kind::Allgather => Some(ANY),
+        Kind::Barrier
+        | Kind::Bcast
+        | Kind::Reduce
+        | Kind::Allreduce
+        | Kind::Allgather
+        | Kind::Alltoall => Some(ANY),
         _ => None,
     }
 }

@@ -195,23 +195,27 @@ impl Area {
     }
 
     fn slot(&self, number: u32, slot: usize, length: usize) -> usize {
-        let cell = self.cell(number);
         if length <= SHORT_BYTES {
-            cell + SHORT_SLOTS + slot * LINE_BYTES + 8
+            self.line(number, slot) + 8
         } else {
-            cell + long_slots(self.segment.ranks()) + slot * SLOT_STRIDE
+            self.cell(number) + long_slots(self.segment.ranks()) + slot * SLOT_STRIDE
         }
+    }
+
+    /// The line of a slot.
+    pub(super) fn line(&self, number: u32, slot: usize) -> usize {
+        self.cell(number) + SHORT_SLOTS + slot * LINE_BYTES
     }
 
     /// Writes a slot's signature.
     pub(crate) fn sign(&self, number: u32, slot: usize, signature: u64) {
-        let at = self.cell(number) + SHORT_SLOTS + slot * LINE_BYTES;
+        let at = self.line(number, slot);
         self.segment.memory().write(at, &signature.to_ne_bytes());
     }
 
     /// Reads a slot's signature.
     pub(crate) fn signature(&self, number: u32, slot: usize) -> u64 {
-        let at = self.cell(number) + SHORT_SLOTS + slot * LINE_BYTES;
+        let at = self.line(number, slot);
         let mut bytes = [0; 8];
         self.segment.memory().read(at, &mut bytes);
         u64::from_ne_bytes(bytes)
@@ -292,9 +296,14 @@ impl Area {
         before.wrapping_add(1) == pieces
     }
 
+    /// How many pieces are made, or otherwise how many ranks have come to the end of how many stages.
+    pub(super) fn finished(&self, number: u32) -> u32 {
+        self.load(number, FINISHED)
+    }
+
     /// Whether the result is there.
     pub(crate) fn is_finished(&self, number: u32, pieces: u32) -> bool {
-        self.load(number, FINISHED) >= pieces
+        self.finished(number) >= pieces
     }
 
     /// This rank needs nothing of the meeting any more. The last one opens the cell for its next use, and
@@ -408,6 +417,14 @@ mod tests {
             assert!(one.leave(number, 7));
             assert!(!one.is_open(number.wrapping_add(CELLS)));
             assert!(other.leave(number, 7));
+        }
+    }
+
+    impl Area {
+        /// As if so many stages had been come to the end of.
+        pub(in crate::transport::shm) fn set_finished(&self, number: u32, count: u32) {
+            let at = self.cell(number) + FINISHED;
+            self.segment.memory().store(at, count, Relaxed);
         }
     }
 

@@ -33,6 +33,7 @@ mod direct;
 pub(super) mod halves;
 mod link;
 mod long;
+pub(super) mod offers;
 mod places;
 mod segment;
 

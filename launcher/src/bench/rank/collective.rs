@@ -235,7 +235,7 @@ impl Alltoall {
         Self {
             bytes,
             out: vec![0; bytes * ranks],
-            received: Vec::new(),
+            received: vec![0; bytes * ranks],
             salt: 0,
         }
     }
@@ -258,7 +258,7 @@ impl Work for Alltoall {
     fn operate(&mut self, world: &Communicator, index: usize) -> phalanx::Result<bool> {
         let blocks = self.out.chunks_exact_mut(self.bytes);
         blocks.for_each(|block| pattern::stamp(block, index));
-        self.received = world.alltoall(&self.out)?;
+        world.alltoall_into(&self.out, &mut self.received)?;
         let mut blocks = self.received.chunks_exact(self.bytes);
         Ok(blocks.all(|block| pattern::is_stamped(block, index)))
     }
