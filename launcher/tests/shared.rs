@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::{Mark, Outcome, Running, leave, part, phalanx, run_part};
-use phalanx::{Communicator, Result, Source, Sum};
+use phalanx::{Communicator, Result, Source, Sum, ordered};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// After this a run is stuck.
@@ -32,6 +32,7 @@ fn ranked_program() {
         "runs ahead" => runs_ahead(&world),
         "crowd" => crowd(&world),
         "chain" => chain(&world),
+        "from the left" => from_the_left(&world),
         "messages" => match world.rank() {
             0 => world.barrier(),
             _ => world.scan(1_u8, Sum).map(|_| ()),
@@ -109,6 +110,50 @@ fn chain(world: &Communicator) -> Result<()> {
     wait(world)
 }
 
+/// What a rank adds: terms whose sum is rounded otherwise in every other order.
+fn term(rank: usize, index: usize) -> f64 {
+    let digits = ((rank * 31 + index * 7) % 1009) as f64;
+    (digits + 0.1) * 10_f64.powi((rank % 5) as i32 * 3)
+}
+
+/// Long sums have the bits of sums from the left, wherever parts end and whoever comes first.
+fn from_the_left(world: &Communicator) -> Result<()> {
+    let (rank, ranks) = (world.rank(), world.size());
+    let tangle = |a: u64, b: u64| a.wrapping_mul(31).wrapping_add(b);
+    for count in [2049, 8192, 30_001, 131_075] {
+        let terms = |rank| (0..count).map(move |index| term(rank, index));
+        let mine: Vec<f64> = terms(rank).collect();
+        let mut expected: Vec<f64> = terms(0).collect();
+        for other in 1..ranks {
+            let next = terms(other);
+            expected.iter_mut().zip(next).for_each(|(a, b)| *a += b);
+        }
+        let bits = |values: &[f64]| values.iter().map(|it| it.to_bits()).collect::<Vec<_>>();
+        for round in 0..3 {
+            let mut sums = vec![0.0; count];
+            world.allreduce_from(&mine, &mut sums, Sum)?;
+            assert!(bits(&sums) == bits(&expected), "{count} in round {round}");
+            let mut sums = mine.clone();
+            world.allreduce_into(&mut sums, Sum)?;
+            assert!(
+                bits(&sums) == bits(&expected),
+                "{count} in place in round {round}"
+            );
+        }
+        let mut tangled: Vec<u64> = terms(rank).map(f64::to_bits).collect();
+        world.allreduce_into(&mut tangled, ordered(tangle))?;
+        let wanted = |index| {
+            let terms = (0..ranks).map(|rank| term(rank, index).to_bits());
+            terms.reduce(tangle)
+        };
+        assert!(
+            (0..count).all(|index| Some(tangled[index]) == wanted(index)),
+            "{count}"
+        );
+    }
+    Ok(())
+}
+
 fn mismatch(part: &str, ranks: usize, one: &str, other: &str) {
     for _ in 0..5 {
         let outcome = run_part(part, ranks, SHARED, LIMIT);
@@ -168,6 +213,14 @@ fn one_of_many_that_adds_something_else_is_named() {
     let (one, other) = ("rank 2: allreduce<f64>(99999", ": allreduce<f64>(100000");
     for ranks in [5, 20] {
         mismatch("chain", ranks, one, other);
+    }
+}
+
+#[test]
+fn long_sums_have_the_bits_of_sums_from_the_left() {
+    for ranks in [2, 3, 5, 12] {
+        let outcome = run_part("from the left", ranks, SHARED, LIMIT);
+        assert_eq!(outcome.code, Some(0), "{ranks}: {}", outcome.stderr);
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{TRANSPORTS, leave, part, run_part};
@@ -31,6 +31,7 @@ const PARTS: &[(&str, usize, Part)] = &[
     ("forgotten", 3, forgotten),
     ("early revocation", 2, early_revocation),
     ("in a long sum", 2, in_a_long_sum),
+    ("in a chain", 5, in_a_chain),
 ];
 
 #[test]
@@ -372,6 +373,26 @@ fn in_a_long_sum(world: &Communicator) -> Result<()> {
     Ok(())
 }
 
+/// Where ranks outnumber cores one of them dies in the middle of adding its part to what the others have added.
+fn in_a_chain(world: &Communicator) -> Result<()> {
+    static ADDED: AtomicUsize = AtomicUsize::new(0);
+    let dies = world.rank() == 2;
+    let operator = ordered(move |a: u64, b: u64| {
+        if dies && ADDED.fetch_add(1, Ordering::Relaxed) == LONG / 3 {
+            die();
+        }
+        a + b
+    });
+    let error = world.allreduce_into(&mut vec![1; LONG], operator);
+    let error = error.expect_err("one is dead");
+    assert!(is_gone(&error, 2), "{error}");
+    let fewer = world.shrink()?;
+    let mut sum = vec![1_u64; LONG];
+    fewer.allreduce_into(&mut sum, Sum)?;
+    assert_eq!(sum, [4; LONG]);
+    Ok(())
+}
+
 /// Whether a process has not ended.
 fn has_memory(process: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"));
@@ -416,6 +437,11 @@ fn what_nobody_waits_for_does_not_hold_the_end_up() {
 #[test]
 fn who_dies_in_a_long_sum_is_gone_for_the_one_that_is_at_work_on_it() {
     play("in a long sum", 1, TRANSPORTS[0]);
+}
+
+#[test]
+fn who_dies_while_it_adds_to_the_sum_of_all_is_gone_for_all() {
+    play("in a chain", 1, TRANSPORTS[0]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! the words of a model checker, which tries every interleaving (`tests/shm_model.rs`).
 
 use std::cell::UnsafeCell;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Bytes of a cache line: what two processors hand to each other as a whole.
@@ -92,6 +93,45 @@ pub unsafe trait RawMemory {
         let place = unsafe { self.base().add(at) };
         // SAFETY: as above.
         unsafe { AtomicU32::from_ptr(place.cast()) }
+    }
+}
+
+/// A part of shared memory in which something is computed in place. Others may write to it at any time, so there is
+/// no reference to it: each byte is read once, into a value of one's own, and may be anything.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedBytes<'a> {
+    base: *mut u8,
+    length: usize,
+    memory: PhantomData<&'a UnsafeCell<u8>>,
+}
+
+impl<'a> SharedBytes<'a> {
+    /// `length` bytes from `at` on.
+    ///
+    /// # Panics
+    ///
+    /// When they are not in bounds.
+    pub fn of(memory: &'a impl RawMemory, at: usize, length: usize) -> Self {
+        assert!(at <= memory.bytes() && length <= memory.bytes() - at);
+        // SAFETY: in bounds by the assertion.
+        let base = unsafe { memory.base().add(at) };
+        Self {
+            base,
+            length,
+            memory: PhantomData,
+        }
+    }
+
+    /// The first byte: valid for reads and writes of [`length`](Self::length) bytes, aligned to nothing.
+    #[inline]
+    pub const fn base(&self) -> *mut u8 {
+        self.base
+    }
+
+    /// How many there are.
+    #[inline]
+    pub const fn length(&self) -> usize {
+        self.length
     }
 }
 

@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use bytemuck::Zeroable;
 
 use super::Pod;
+use crate::base::words::SharedBytes;
 use crate::schedule::Order;
 
 /// How two elements become one.
@@ -212,6 +213,14 @@ where
 pub trait Reducer: Send + Sync {
     /// Replaces `into` by the combination of `into` and `from`, element by element.
     fn reduce(&self, into: &mut [u8], from: &[u8], order: Order);
+
+    /// The same in memory that others can write, with `into` on the left: without a copy of it, which would take as long as
+    /// the addition itself.
+    ///
+    /// # Panics
+    ///
+    /// When the lengths differ.
+    fn reduce_shared(&self, into: SharedBytes<'_>, from: &[u8]);
 }
 
 /// An operator for bytes that hold elements of one type.
@@ -246,11 +255,28 @@ impl<T: Pod, O: Operator<T>> Reducer for Typed<T, O> {
             }
         }
     }
+
+    fn reduce_shared(&self, into: SharedBytes<'_>, from: &[u8]) {
+        assert_eq!(into.length(), from.len(), "as many elements");
+        let from: &[T] = bytemuck::cast_slice(from);
+        let base = into.base().cast::<T>();
+        for (index, right) in from.iter().enumerate() {
+            // SAFETY: there are as many elements as in `from`, by the assertion.
+            let place = unsafe { base.add(index) };
+            // SAFETY: valid for reads, aligned or not. Only this rank writes there as long as all keep the rules; if one does not,
+            // these are other bytes, and any are an element.
+            let left = unsafe { place.read_unaligned() };
+            let value = self.operator.combine(left, *right);
+            // SAFETY: valid for writes, and no reference covers it.
+            unsafe { place.write_unaligned(value) };
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::words::{HeapWords, Words};
 
     #[test]
     fn integers_wrap_and_ties_take_the_smaller_index() {
@@ -284,5 +310,31 @@ mod tests {
             Order::FromInto,
         );
         assert_eq!(into, [42]);
+    }
+
+    #[test]
+    fn shared_memory_stays_on_the_left_wherever_it_lies() {
+        let reducer = reducer::<u64, _>(ordered(|a: u64, b: u64| a * 10 + b));
+        let memory = HeapWords::new(64);
+        // Aligned and not, and what lies around it stays as it is.
+        for at in [8, 4, 13] {
+            memory.write(0, &[0xee; 64]);
+            memory.write(at, bytemuck::bytes_of(&[1_u64, 2, 3]));
+            let from = [4_u64, 5, 6];
+            reducer.reduce_shared(SharedBytes::of(&memory, at, 24), bytemuck::bytes_of(&from));
+            let (mut sums, mut around) = ([0_u64; 3], [0; 64]);
+            memory.read(at, bytemuck::bytes_of_mut(&mut sums));
+            memory.read(0, &mut around);
+            assert_eq!(sums, [14, 25, 36], "from byte {at} on");
+            let changed = around.iter().filter(|byte| **byte != 0xee).count();
+            assert_eq!(changed, 24, "from byte {at} on");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "as many elements")]
+    fn shared_memory_has_to_be_as_long() {
+        let memory = HeapWords::new(64);
+        reducer::<u64, _>(Sum).reduce_shared(SharedBytes::of(&memory, 0, 16), &[0; 24]);
     }
 }

@@ -23,9 +23,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("schedule", &["limits"]),
     ("stall", &["wire"]),
     ("audit", &["wire", "base"]),
-    // Layer 2, edges. Operators say in which order a schedule may combine.
+    // Layer 2, edges. Operators say in which order a schedule may combine, and combine in shared memory too.
     ("sys", &["base"]),
-    ("pod", &["schedule"]),
+    ("pod", &["schedule", "base"]),
     ("transport", &["sys", "wire", "base", "limits"]),
     // Layer 3 joins the pure core and the edges.
     (

@@ -83,7 +83,7 @@ impl Work<'_> {
             area.sign(number, area.result(), meeting.signature);
             self.write(number, area.result(), place, length, offset);
         } else if area.signature(number, area.result()) == meeting.signature {
-            self.combine_with_result(meeting, number, place, (length, offset));
+            self.combine_with_result(number, place, (length, offset));
         } else {
             meeting.disputed = true;
             return;
@@ -97,25 +97,11 @@ impl Work<'_> {
         }
     }
 
-    fn combine_with_result(
-        &mut self,
-        meeting: &Meeting,
-        number: u32,
-        place: usize,
-        (length, offset): (usize, usize),
-    ) {
-        let (area, piece) = (self.area, meeting.piece());
-        let places = self.places[place].zip(self.places[2]);
-        let both = places.and_then(|(own, scratch)| self.buffers.beside(own, scratch));
-        let (Some((own, scratch)), Some(reducer)) = (both, self.reducer) else {
-            return;
-        };
-        let own = own.get(offset..offset + length).unwrap_or_default();
-        for (part, index) in own.chunks(piece).zip(0..) {
-            let sum = &mut scratch[..part.len()];
-            area.read(number, area.result(), length, index * piece, sum);
-            reducer.reduce(sum, part, Order::IntoFrom);
-            area.write(number, area.result(), length, index * piece, sum);
+    fn combine_with_result(&self, number: u32, place: usize, (length, offset): (usize, usize)) {
+        let own = self.places[place].and_then(|buffer| self.buffers.bytes(buffer));
+        let own = own.and_then(|own| own.get(offset..offset + length));
+        if let (Some(own), Some(reducer)) = (own, self.reducer) {
+            reducer.reduce_shared(self.area.sum(number, length), own);
         }
     }
 

@@ -38,7 +38,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::boards::boards_bytes;
 use super::segment::Segment;
-use crate::base::words::{LINE_BYTES, Words};
+use crate::base::words::{LINE_BYTES, SharedBytes, Words};
 use crate::limits::LOCAL_RANKS_MAX;
 use crate::sys::shared_memory::SharedMemory;
 
@@ -245,6 +245,12 @@ impl Area {
     ) {
         let at = self.slot(number, slot, length) + offset;
         self.segment.memory().read(at, into);
+    }
+
+    /// The result of a chain, which is `length` bytes long in all, for the rank whose turn it is.
+    pub(crate) fn sum(&self, number: u32, length: usize) -> SharedBytes<'_> {
+        let at = self.slot(number, self.result(), length);
+        SharedBytes::of(self.segment.memory(), at, length)
     }
 
     /// This rank's slot is written. `true` for the last rank: then all are.
