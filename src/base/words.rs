@@ -30,6 +30,8 @@ pub trait Words {
     fn add(&self, at: usize, value: u32) -> u32;
     /// A sequentially consistent fence.
     fn fence(&self);
+    /// A hint: this processor will soon write these bytes, all of them within the memory.
+    fn will_write(&self, _at: usize, _bytes: usize) {}
     /// Copies bytes out.
     fn read(&self, at: usize, into: &mut [u8]);
     /// Copies bytes in.
@@ -172,6 +174,14 @@ impl<M: RawMemory> Words for M {
     }
 
     #[inline]
+    fn will_write(&self, at: usize, bytes: usize) {
+        assert!(at <= self.bytes() && bytes <= self.bytes() - at);
+        for line in (at..at + bytes).step_by(LINE_BYTES) {
+            fetch_to_write(self.base().wrapping_add(line));
+        }
+    }
+
+    #[inline]
     fn read(&self, at: usize, into: &mut [u8]) {
         assert!(at <= self.bytes() && into.len() <= self.bytes() - at);
         // SAFETY: in bounds by the assertion; `into` is ours alone, so the two do not overlap. A
@@ -190,4 +200,16 @@ impl<M: RawMemory> Words for M {
         // SAFETY: as for `read`.
         unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), into, from.len()) }
     }
+}
+
+/// Brings a line into this processor's cache, and out of all others: to write it later will not have to wait.
+#[inline]
+fn fetch_to_write(line: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: it accesses nothing, wherever the address points; a processor that does not know it does nothing.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags));
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = line;
 }

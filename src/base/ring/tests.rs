@@ -101,6 +101,42 @@ fn long_records_go_round_the_whole_ring_and_short_ones_stay_near() {
 }
 
 #[test]
+fn long_records_that_are_answered_one_by_one_stay_near() {
+    const NEAR: usize = 40 * 1024;
+    const WHOLE: usize = RING_HEADER_BYTES + 256 * 1024;
+    let words = HeapWords::new(WHOLE);
+    let place = Place::new(0, WHOLE);
+    let mut producer = Producer::nearby(place, NEAR);
+    let mut consumer = Consumer::new(place);
+    producer.go_far();
+    let mut farthest = |producer: &mut Producer, at_once: usize, count: usize| {
+        let mut farthest = 0;
+        for index in 1..=count {
+            let body = [index as u8; 8000];
+            let pushed = producer.push(&words, 2, &[], &body).expect("sound");
+            assert_eq!(pushed, Some(body.len()), "there is room");
+            producer.prepare(&words);
+            if index % at_once == 0 {
+                while let Some(record) = consumer.peek(&words).expect("sound") {
+                    farthest = farthest.max(record.at + record.length);
+                    consumer.pop(record);
+                }
+                consumer.publish(&words);
+                producer.answered();
+                producer.answered();
+            }
+        }
+        farthest
+    };
+    let limit = RING_HEADER_BYTES + NEAR;
+    farthest(&mut producer, 1, 2);
+    assert!(farthest(&mut producer, 1, 100) <= limit);
+    assert!(farthest(&mut producer, 4, 100) > WHOLE - NEAR, "a stream");
+    farthest(&mut producer, 1, 2);
+    assert!(farthest(&mut producer, 1, 100) <= limit, "no more");
+}
+
+#[test]
 fn a_roaming_producer_does_not_run_far_ahead() {
     const WHOLE: usize = RING_HEADER_BYTES + 256 * 1024;
     let words = HeapWords::new(WHOLE);

@@ -117,6 +117,12 @@ impl Area {
         if self.all_posted(number) {
             self.call_readers();
         }
+        if part.len() > POST_BYTES {
+            // They are in the caches of those who have read them.
+            let next = number.wrapping_add(1);
+            memory.will_write(self.post_at(next, self.me()), LINE_BYTES);
+            memory.will_write(self.payload_at(next, self.me(), part.len()), part.len());
+        }
     }
 
     fn takes_long(&self) -> bool {

@@ -146,6 +146,11 @@ impl Link {
         Ok(true)
     }
 
+    /// After something was sent, and the peer told of it.
+    pub(super) fn after_sending(&self, memory: &SharedMemory) {
+        self.producer.prepare(memory);
+    }
+
     /// Sees to it that there is memory for what is about to be written.
     fn reserve(&mut self, segment: &Segment, me: usize, long: bool) {
         if !std::mem::replace(&mut self.reserved, true) {
@@ -286,6 +291,7 @@ impl Link {
         let count = left.min(into.len());
         memory.read(record.at + SHORT_HEADER_BYTES, &mut into[..count]);
         self.inbox.note(rules.peer, &header);
+        self.producer.answered();
         self.consumer.pop(record);
         self.misses = 0;
         let wanted = self.consumer.publish(memory);
@@ -348,6 +354,7 @@ impl Link {
             let header = Header::decode(&head).map_err(|error| Lost::Wire(error.to_string()))?;
             match header.kind {
                 Kind::Withdrawn => self.withdrawn = self.withdrawn.wrapping_add(1),
+                Kind::Eager => self.producer.answered(),
                 // One that was taken back may have an answer as well: it is a guess.
                 Kind::Finished | Kind::Clear => self.lent = self.lent.saturating_sub(1),
                 _ => {}

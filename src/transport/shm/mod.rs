@@ -203,7 +203,10 @@ impl Shared {
         let sent = link.send(segment, me, header, payload, sink);
         let unsent = link.has_unsent();
         match sent {
-            Ok(true) => segment.notify(local, me),
+            Ok(true) => {
+                segment.notify(local, me);
+                link.after_sending(segment.memory());
+            }
             Ok(false) => {}
             // Its turn finds the same, and says so.
             Err(corrupt) => self.mistrust(local, &corrupt),
