@@ -11,7 +11,8 @@
 //! `phalanx run --transport auto` (the default) takes shared memory between ranks of one host and TCP between
 //! hosts, in one job; within a host Unix sockets, with one line that says so, when it cannot be had. `--transport shm` and `--transport unix` insist
 //! on one of them; `--transport tcp` uses TCP within a host too, over the loopback interface, which is for
-//! tests and comparisons. `phalanx run --as threads` makes the ranks threads, whatever the program, as long
+//! tests and comparisons. Such a connection does not use the congestion control that the system prefers but `reno`: within a host nothing
+//! congests, and one that paces, as BBR does, makes pauses all the same. `phalanx run --as threads` makes the ranks threads, whatever the program, as long
 //! as it begins with [`run`](crate::run). What is sent, and what arrives, is the same everywhere; only
 //! times differ. Every transport passes one suite of tests.
 //!

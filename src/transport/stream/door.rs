@@ -19,7 +19,7 @@ use mio::{Interest, Registry, Token};
 use rustc_hash::FxHashMap;
 
 use super::names;
-use super::socket::{Socket, Stream};
+use super::socket::{Socket, Stream, tune};
 use crate::base::ids::Peer;
 use crate::limits::{ADDRESSES_MAX, BACKLOG_MAX, HANDSHAKES_MAX, RANKS_MAX};
 use crate::wire::handshake::{Acceptor, HELLO_BYTES, Identity, Nonce, Opening, PROOF_BYTES};
@@ -225,8 +225,7 @@ impl Door {
         for entrance in self.tcp.iter_mut().filter(|entrance| entrance.ready) {
             match entrance.listener.accept() {
                 Ok((stream, _)) => {
-                    // Only latency is at stake.
-                    let _ = stream.set_nodelay(true);
+                    tune(&stream);
                     return Ok(Some(Stream::Tcp(stream)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => entrance.ready = false,

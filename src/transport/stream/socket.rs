@@ -135,8 +135,7 @@ impl Socket {
         }
         match socket.peer_addr() {
             Ok(_) => {
-                // Only latency is at stake.
-                let _ = socket.set_nodelay(true);
+                tune(socket);
                 Some(Ok(()))
             }
             Err(error) if error.kind() == io::ErrorKind::NotConnected => None,
@@ -307,6 +306,19 @@ impl Socket {
     }
 }
 
+/// Prepares a TCP connection. Only speed is at stake: whatever cannot be set stays as it is.
+pub(super) fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    // Within a host nothing is lost and nothing queues. A congestion control that paces, as BBR does, makes pauses
+    // there all the same; `reno` does not, and every Linux lets every user have it.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let (Ok(here), Ok(there)) = (stream.local_addr(), stream.peer_addr()) {
+        if here.ip() == there.ip() {
+            let _ = rustix::net::sockopt::set_tcp_congestion(stream, "reno");
+        }
+    }
+}
+
 const fn interest(write: bool) -> Interest {
     if write {
         Interest::READABLE.add(Interest::WRITABLE)
@@ -320,6 +332,27 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
         match call() {
             Err(Errno::INTR) => {}
             other => return other,
+        }
+    }
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_paces_within_a_host() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("bind");
+        let address = listener.local_addr().expect("address");
+        let near = std::net::TcpStream::connect(address).expect("connect");
+        let (far, _) = listener.accept().expect("accept");
+        for stream in [near, far] {
+            stream.set_nonblocking(true).expect("nonblocking");
+            let stream = TcpStream::from_std(stream);
+            tune(&stream);
+            assert!(stream.nodelay().expect("nodelay"));
+            let control = rustix::net::sockopt::tcp_congestion(&stream).expect("congestion");
+            assert_eq!(control, "reno");
         }
     }
 }
