@@ -185,6 +185,10 @@ pub const DISPUTES_REMEMBERED: usize = 64;
 
 /// Bytes that one read of a stream takes at most into the shared buffer.
 pub const STREAM_READ_BYTES: usize = 64 * 1024;
+/// Payloads of at least so many bytes are read where they belong, and not through that buffer:
+pub const STREAM_LONG_BYTES_MIN: u64 = 16 * 1024;
+/// behind one of them that buffer takes at most so many bytes of what follows, which may be as long.
+pub const STREAM_PEEK_BYTES: usize = 4 * 1024;
 
 /// Frames from threads of the same process, or to oneself, that one turn delivers at most.
 pub const TURN_FRAMES_MAX: usize = 256;
@@ -198,6 +202,14 @@ pub const TURNS_PER_POLL: u32 = 32;
 pub const HOT_PEERS_MAX: usize = 4;
 /// After so many turns in vain a peer is not read directly any more.
 pub const HOT_MISSES_MAX: u32 = 256;
+/// Of so many things to do at once frames do not leave one by one.
+pub const ACTIONS_HELD_MIN: usize = 2;
+/// Bytes that one system call writes at most of what has waited: the peer reads the first while the next are
+/// written, and what lies between the two stays within the caches.
+pub const WRITE_BYTES_MAX: usize = 512 * 1024;
+/// A payload of at least so many bytes is written in halves to a peer that has read all before it and waits: it
+/// reads the first while the second is written.
+pub const WRITE_HALVES_BYTES_MIN: usize = 32 * 1024;
 /// Pieces of memory that one system call writes at most.
 pub const WRITE_PIECES_MAX: usize = 64;
 

@@ -198,6 +198,11 @@ impl Engine {
         }
     }
 
+    /// Whether so many things, or more, are to be done.
+    pub fn has_actions(&self, count: usize) -> bool {
+        self.actions.len() >= count
+    }
+
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()

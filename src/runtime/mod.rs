@@ -14,6 +14,7 @@ pub(crate) mod group;
 pub(crate) mod join;
 mod kin;
 pub(crate) mod meeting;
+mod perform;
 mod progress;
 mod record;
 mod requests;

@@ -248,6 +248,24 @@ impl Fabric {
         }
     }
 
+    /// Several frames follow: they need not be written one by one. [`release`](Self::release) ends it.
+    pub fn hold(&mut self) {
+        match &mut self.links {
+            Links::Threads(_) | Links::Shared(_) => {}
+            Links::Sockets(sockets) => sockets.hold(),
+            Links::Mixed(mixed) => mixed.sockets.hold(),
+        }
+    }
+
+    /// What was sent since [`hold`](Self::hold) leaves now.
+    pub fn release(&mut self, sink: &mut impl Sink) {
+        match &mut self.links {
+            Links::Threads(_) | Links::Shared(_) => {}
+            Links::Sockets(sockets) => sockets.release(sink),
+            Links::Mixed(mixed) => mixed.sockets.release(sink),
+        }
+    }
+
     /// One turn: takes what has arrived and writes what was queued, as far as that goes without
     /// blocking, but no more than a bounded amount of work. `now` must not run backwards.
     pub fn progress(&mut self, now: Instant, sink: &mut impl Sink) -> Turn {

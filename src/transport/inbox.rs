@@ -2,6 +2,7 @@
 
 use super::{Accept, Lost, Sink, traced};
 use crate::base::ids::{Epoch, Peer};
+use crate::limits::STREAM_LONG_BYTES_MIN;
 use crate::wire::header::{HEADER_BYTES, Header, Kind};
 
 /// Whose bytes they are, and what is done with them.
@@ -39,6 +40,8 @@ pub(super) struct Inbox {
     pub(super) acknowledged: u64,
     /// A payload has arrived that its sender may have lent until it knows.
     pub(super) owes: bool,
+    /// The latest payload is a long one: the next one may be, too.
+    pub(super) long: bool,
 }
 
 impl Default for Inbox {
@@ -51,6 +54,7 @@ impl Default for Inbox {
             frames: 0,
             acknowledged: 0,
             owes: false,
+            long: false,
         }
     }
 }
@@ -193,6 +197,7 @@ impl Inbox {
         }
         let length = header.payload();
         if length > 0 {
+            self.long = length >= STREAM_LONG_BYTES_MIN;
             self.body = Some(Incoming {
                 key,
                 wanted: true,

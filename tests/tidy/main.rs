@@ -84,7 +84,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("src/runtime/requests.rs", "lends buffers to the table"),
     ("src/runtime/collectives.rs", "lends buffers to the table"),
     ("src/runtime/execute.rs", "reads and writes lent buffers"),
-    ("src/runtime/progress.rs", "reads and writes lent buffers"),
+    ("src/runtime/perform.rs", "reads and writes lent buffers"),
     (
         "src/comm/scope.rs",
         "lends buffers for as long as a scope lasts",

@@ -390,6 +390,10 @@ impl Node {
         self.fabric.send(Peer(to), &header, payload, &mut self.sink);
     }
 
+    pub(crate) fn release(&mut self) {
+        self.fabric.release(&mut self.sink);
+    }
+
     pub(crate) fn turn(&mut self) -> bool {
         self.fabric.progress(Instant::now(), &mut self.sink).moved
     }

@@ -134,6 +134,9 @@ fn random_resets_lose_nothing() {
         let mut nodes = start(&job(link, 3, seed), resets(seed, within, pieces));
         let mut traffic = Traffic::new();
         for _ in 0..frames {
+            if random.random_ratio(1, 4) {
+                nodes[random.random_range(0..3)].fabric.hold();
+            }
             if within < 10_000 {
                 let (from, length) = (random.random_range(0..3), random.random_range(0..900));
                 traffic.send(&mut nodes, from, (from + 1) % 3, length, random.random());
@@ -141,8 +144,10 @@ fn random_resets_lose_nothing() {
                 traffic.send_any(&mut nodes, &mut random);
             }
             let index = random.random_range(0..3);
+            nodes[index].release();
             nodes[index].turn();
         }
+        nodes.iter_mut().for_each(Node::release);
         drive(&mut nodes, |nodes| {
             traffic.has_arrived(nodes) && traffic.is_given_back(nodes)
         });

@@ -10,8 +10,8 @@ use super::outbox::{Flush, Outbox, Spare};
 use super::session::Session;
 use super::socket::Socket;
 use crate::base::ids::{Epoch, Peer};
-use crate::limits::{ACKNOWLEDGE_BYTES, ACKNOWLEDGE_BYTES_MAX, TURN_CALLS_MAX};
-use crate::wire::header::{Header, Kind};
+use crate::limits::{ACKNOWLEDGE_BYTES, ACKNOWLEDGE_BYTES_MAX, STREAM_PEEK_BYTES, TURN_CALLS_MAX};
+use crate::wire::header::{HEADER_BYTES, Header, Kind};
 
 #[derive(Debug, Default)]
 pub(super) enum State {
@@ -91,7 +91,13 @@ impl Link {
         for _ in 0..TURN_CALLS_MAX {
             let space = self.inbox.space(sink);
             let wanted = space.len();
-            let moved = match socket.read(space, staging) {
+            let ahead = match self.inbox.missing() {
+                _ if !self.inbox.long || socket.seals() => staging.len(),
+                0 => STREAM_PEEK_BYTES,
+                _ if wanted == 0 => staging.len(),
+                _ => HEADER_BYTES,
+            };
+            let moved = match socket.read(space, &mut staging[..ahead]) {
                 Ok(Some(moved)) => moved,
                 Ok(None) => return Err(self.end_of_stream()),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {

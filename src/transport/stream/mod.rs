@@ -65,6 +65,7 @@ mod names;
 mod outbox;
 mod session;
 mod socket;
+mod write;
 
 use std::collections::VecDeque;
 use std::io;
@@ -72,23 +73,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::Token;
 use rustc_hash::FxHashMap;
 
 use super::faulty::Plan;
 use super::inbox::Rules;
-use super::parcel::Body;
 use super::waiter::{Event, Hub};
-use super::{Lost, Payload, Sink, traced};
+use super::{Lost, Sink, traced};
 use crate::base::ids::Peer;
 use crate::limits::{HOT_MISSES_MAX, HOT_PEERS_MAX, STREAM_READ_BYTES, TURN_PEERS_MAX};
 use crate::wire::handshake::Identity;
-use crate::wire::header::Header;
 pub use config::{Route, SocketsConfig};
 use door::Door;
 use leave::Closing;
 use link::{Link, State};
-use outbox::{Flush, Spare, Way};
+use outbox::Spare;
 
 /// The links of one rank to its peers.
 pub(super) struct Sockets {
@@ -115,6 +113,10 @@ pub(super) struct Sockets {
     /// Links whose payloads are lent after they were written.
     lenders: Vec<Peer>,
     leaving: bool,
+    /// Frames wait for others that follow at once,
+    holding: bool,
+    /// and that to these peers.
+    held: Vec<Peer>,
 }
 
 impl std::fmt::Debug for Sockets {
@@ -160,6 +162,8 @@ impl Sockets {
             spare: Spare::default(),
             lenders: Vec::new(),
             leaving: false,
+            holding: false,
+            held: Vec::new(),
         })
     }
 
@@ -192,91 +196,6 @@ impl Sockets {
         links
             .map(|link| (link.peer, link.frames, link.inbox.frames))
             .collect()
-    }
-
-    pub(super) fn send(
-        &mut self,
-        to: Peer,
-        header: &Header,
-        payload: Payload<'_>,
-        sink: &mut impl Sink,
-    ) {
-        let link = self.links.entry(to).or_insert_with(|| Link::new(to));
-        let mute = link.mute && !link.outbox.keeps;
-        if self.leaving || mute || matches!(link.state, State::Ended) {
-            Body::queued(header, payload).give_up(to, sink);
-            return;
-        }
-        link.frames += 1;
-        let free = link.outbox.is_empty() && !link.outbox.is_full();
-        let owed = (free && link.owes()).then(|| link.acknowledgement(self.me.epoch, self.me.rank));
-        let result = match &mut link.state {
-            State::Open(socket) if free => {
-                let (outbox, first) = (&mut link.outbox, owed.as_ref());
-                let way = Way {
-                    peer: to,
-                    socket: &mut *socket,
-                    spare: &mut self.spare,
-                };
-                match payload {
-                    Payload::None => outbox.write_through(first, header, &[], way, sink),
-                    Payload::Borrowed(bytes) => {
-                        outbox.write_through(first, header, bytes, way, sink)
-                    }
-                    Payload::Lent { .. } => {
-                        if let Some(first) = first {
-                            outbox.push_first(first);
-                        }
-                        outbox.push(header, payload);
-                        outbox.flush(to, socket, sink).map(|(flush, _)| flush)
-                    }
-                }
-            }
-            State::Idle
-                if link.outbox.is_empty()
-                    && !link.session.is_broken()
-                    && !self.door.has_granted(to) =>
-            {
-                link.outbox.push(header, payload);
-                self.start_dialing(to, Instant::now());
-                self.hub.notify();
-                return;
-            }
-            _ => {
-                link.outbox.push(header, payload);
-                return;
-            }
-        };
-        match result {
-            Ok(Flush::Empty) if link.outbox.has_loans() => self.note_loans(to),
-            Ok(Flush::Empty) => {}
-            Ok(Flush::Blocked) => self.wait_to_write(to, sink),
-            Ok(Flush::More) => {
-                self.activate(to);
-                self.hub.notify();
-            }
-            Err(error) => {
-                link.fall_silent(&error, sink);
-                self.activate(to);
-                self.hub.notify();
-            }
-        }
-    }
-
-    /// The socket takes no more: asks to be told when it does again.
-    fn wait_to_write(&mut self, peer: Peer, sink: &mut impl Sink) {
-        let Some(link) = self.links.get_mut(&peer) else {
-            return;
-        };
-        link.blocked = true;
-        let State::Open(socket) = &mut link.state else {
-            return;
-        };
-        if let Err(error) = socket.want_write(self.hub.registry(), Token(peer.index()), true) {
-            link.fall_silent(&error, sink);
-            self.activate(peer);
-            self.hub.notify();
-        }
     }
 
     /// One turn. Gives whether anything moved, and whether something is left for the next one.
@@ -383,29 +302,6 @@ impl Sockets {
             }
         }
         moved | self.write_out(peer, sink)
-    }
-
-    fn write_out(&mut self, peer: Peer, sink: &mut impl Sink) -> bool {
-        let Some(link) = self.links.get_mut(&peer) else {
-            return false;
-        };
-        let moved = link.flush(sink);
-        if let State::Open(socket) = &mut link.state {
-            // A registration that cannot be changed shows up as a failing write.
-            let _ = socket.want_write(self.hub.registry(), Token(peer.index()), link.blocked);
-        }
-        // Those that are read directly have their turn anyway, after the program has had its own.
-        let lends = link.outbox.has_loans();
-        if link.has_work() || (link.owes() && !self.hot.contains(&peer)) {
-            self.activate(peer);
-        }
-        if lends {
-            self.note_loans(peer);
-        }
-        if self.leaving {
-            self.hang_up_when_written(peer, sink);
-        }
-        moved
     }
 
     fn activate(&mut self, peer: Peer) {

@@ -20,7 +20,10 @@ use super::super::parcel::{Body, SMALL_BYTES};
 use super::super::{Payload, Sink};
 use super::socket::{Moved, Socket};
 use crate::base::ids::Peer;
-use crate::limits::{RESEND_BYTES_MAX, SPARE_BYTES_MAX, TURN_CALLS_MAX, WRITE_PIECES_MAX};
+use crate::limits::{
+    ACKNOWLEDGE_BYTES, RESEND_BYTES_MAX, SPARE_BYTES_MAX, TURN_CALLS_MAX, WRITE_BYTES_MAX,
+    WRITE_HALVES_BYTES_MIN, WRITE_PIECES_MAX,
+};
 use crate::wire::header::{HEADER_BYTES, Header, Kind};
 
 const HEAD: u64 = HEADER_BYTES as u64;
@@ -205,16 +208,22 @@ impl Outbox {
     ) -> io::Result<Flush> {
         let head = header.encode();
         let before = first.map(Header::encode);
-        let result = match &before {
-            None => way
-                .socket
-                .write(&[IoSlice::new(&head), IoSlice::new(payload)]),
-            Some(before) => way.socket.write(&[
-                IoSlice::new(before),
-                IoSlice::new(&head),
-                IoSlice::new(payload),
-            ]),
+        let idle = self.keeps && self.end() - self.start < ACKNOWLEDGE_BYTES;
+        let (front, back) = match payload.len() {
+            length if idle && length >= WRITE_HALVES_BYTES_MIN => payload.split_at(length / 2),
+            _ => (payload, &[][..]),
         };
+        let (head_piece, front_piece) = (IoSlice::new(&head), IoSlice::new(front));
+        let mut result = match &before {
+            None => way.socket.write(&[head_piece, front_piece]),
+            Some(before) => {
+                let pieces = [IoSlice::new(before), head_piece, front_piece];
+                way.socket.write(&pieces)
+            }
+        };
+        if let Ok(moved) = &mut result {
+            moved.go_on(way.socket, back);
+        }
         let bytes = result.as_ref().map_or(0, |moved| moved.bytes);
         let all = HEADER_BYTES * (1 + usize::from(first.is_some())) + payload.len();
         if self.keeps || bytes < all {
@@ -278,8 +287,9 @@ impl Outbox {
     ) -> usize {
         let mut count = 0;
         let mut sent = self.sent;
+        let mut room = WRITE_BYTES_MAX;
         for frame in self.frames.range(self.written..) {
-            if count + 2 > WRITE_PIECES_MAX || !self.may_go(frame, sent) {
+            if room == 0 || count + 2 > WRITE_PIECES_MAX || !self.may_go(frame, sent) {
                 break;
             }
             if let Some(head) = usize::try_from(sent)
@@ -295,6 +305,8 @@ impl Outbox {
             sent = 0;
             if left > 0 {
                 let bytes = frame.body.peek_from(of_body, sink);
+                let bytes = &bytes[..bytes.len().min(room)];
+                room -= bytes.len();
                 pieces[count] = IoSlice::new(bytes);
                 count += 1;
                 if (bytes.len() as u64) < left {

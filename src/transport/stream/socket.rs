@@ -47,6 +47,19 @@ pub(super) struct Moved {
     pub(super) more: bool,
 }
 
+impl Moved {
+    /// Writes what follows, if the socket may take it. An error comes again with the next call.
+    pub(super) fn go_on(&mut self, socket: &mut Socket, rest: &[u8]) {
+        if !self.more || rest.is_empty() {
+            return;
+        }
+        if let Ok(next) = socket.write(&[IoSlice::new(rest)]) {
+            self.bytes += next.bytes;
+            self.more = next.more;
+        }
+    }
+}
+
 /// A connected socket in the hands of a link.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -80,6 +93,11 @@ impl Socket {
     /// Whether something that was written waits here, not in the operating system.
     pub(super) fn holds(&self) -> bool {
         self.cipher.as_ref().is_some_and(|cipher| cipher.holds())
+    }
+
+    /// Whether what goes through it is sealed.
+    pub(super) const fn seals(&self) -> bool {
+        self.cipher.is_some()
     }
 
     fn source(&mut self) -> &mut dyn Source {
