@@ -166,7 +166,7 @@ impl Communicator {
         }
     }
 
-    /// A barrier, a reduction to all or an exchange of blocks, which may end at once; `operator` with its name. Without
+    /// A barrier, a bcast, a reduction to all or an exchange of blocks, which may end at once; `operator` with its name. Without
     /// `input`, the contribution is in `elements`; of an exchange it stays apart.
     pub(super) fn meet<T: Pod, O: Operator<T>>(
         &self,

@@ -17,13 +17,17 @@ impl Communicator {
     #[doc(alias = "MPI_Bcast")]
     #[track_caller]
     pub fn bcast_into<T: Pod>(&self, elements: &mut [T], root: usize) -> Result<()> {
-        let call = Call::new("bcast_into", Location::caller());
-        self.peer(&call, root)?;
+        let site = Location::caller();
+        if root >= self.size() {
+            self.peer(&Call::new("bcast_into", site), root)?;
+        }
         let operation = Operation::Bcast {
             root,
             count: elements.len(),
         };
-        self.execute(&call, &operation, None, None, Some(elements))
+        // Nothing is combined.
+        let call = ("bcast_into", site);
+        self.meet::<T, Function<fn(T, T) -> T>>(call, &operation, None, (None, elements))
     }
 
     /// Gives every rank the root's value.

@@ -103,6 +103,10 @@ impl Runtime {
         }) else {
             return Directly::No;
         };
+        if let Form::Bcast { .. } = call.form {
+            // The root leaves before others know what they think of it.
+            core.note_call(call.context, call.sequence, call.signature);
+        }
         let given = input.filter(|_| exchanges(call.form));
         if let (Some(input), None) = (input, given) {
             own.copy_from_slice(input);
@@ -197,9 +201,12 @@ impl Talk {
         let free = if boards {
             meetings.rounds.are_over()
         } else {
-            let joint = matches!(form, Form::Barrier | Form::Allreduce);
-            let short = joint && length <= piece_bytes(call.element) / 2;
-            (short || exchange.is_some()) && meetings.abandoned.is_empty()
+            let short = match form {
+                Form::Barrier | Form::Allreduce => length <= piece_bytes(call.element) / 2,
+                Form::Bcast { .. } => length <= chunk_bytes(call.element),
+                _ => exchange.is_some(),
+            };
+            short && meetings.abandoned.is_empty()
         };
         if !free {
             return None;
@@ -236,11 +243,12 @@ impl Talk {
         reducer: Option<&dyn Reducer>,
         looks: u32,
     ) -> Step {
-        match (self.exchange, given) {
+        match (self.exchange, given, self.form) {
             _ if self.boards => self.go_on_with_boards(meetings, (given, own), reducer, looks),
-            (Some(exchange), Some(input)) => {
+            (Some(exchange), Some(input), _) => {
                 self.exchange_in_cell(&meetings.area, &exchange, (input, own), looks)
             }
+            (.., Form::Bcast { root }) => self.bcast_in_cell(&meetings.area, root, own, looks),
             _ => self.go_on_with_cell(meetings, own, reducer, looks),
         }
     }
@@ -330,8 +338,40 @@ impl Talk {
             return Step::Stuck;
         }
         exchange.take_all(area, number, input, output);
+        self.leave(area)
+    }
+
+    /// The root leaves without a look at the others.
+    fn bcast_in_cell(&mut self, area: &Area, root: usize, own: &mut [u8], looks: u32) -> Step {
+        let begun = &mut self.begun;
+        let (number, result) = (begun.first, area.result());
+        if begun.entered == 0 {
+            if !await_until(looks, || area.is_open(number)) {
+                return Step::Waits { elsewhere: false };
+            }
+            begun.entered = 1;
+            if area.me() == root {
+                area.sign(number, result, self.signature);
+                area.write(number, result, own.len(), 0, own);
+                area.finish(number, 1);
+                area.call_sleepers(number);
+                return self.leave(area);
+            }
+        }
+        if !await_until(looks, || area.is_finished(number, 1)) {
+            return Step::Waits { elsewhere: false };
+        }
+        if area.signature(number, result) != self.signature {
+            return Step::Stuck;
+        }
+        area.read(number, result, own.len(), 0, own);
+        self.leave(area)
+    }
+
+    fn leave(&mut self, area: &Area) -> Step {
+        let begun = &mut self.begun;
         begun.left = 1;
-        begun.disputed = !area.leave(number, self.signature);
+        begun.disputed = !area.leave(begun.first, self.signature);
         if begun.disputed {
             Step::Stuck
         } else {
@@ -367,13 +407,7 @@ impl Talk {
             return Step::Stuck;
         }
         area.read(number, area.result(), own.len(), 0, own);
-        begun.left = 1;
-        begun.disputed = !area.leave(number, self.signature);
-        if begun.disputed {
-            Step::Stuck
-        } else {
-            Step::Done
-        }
+        self.leave(area)
     }
 }
 
