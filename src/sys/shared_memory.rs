@@ -4,10 +4,13 @@
 //! last process that has it open ends. Its size is sealed, so no process can make another one
 //! fault by cutting it. Only Linux has this.
 
+#[cfg(not(miri))]
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+#[cfg(not(miri))]
 use std::sync::atomic::AtomicU32;
+#[cfg(not(miri))]
 use std::time::Duration;
 
 use crate::base::words::RawMemory;
@@ -46,7 +49,7 @@ impl AsFd for SharedMemory {
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
 mod system {
     use super::*;
     use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
@@ -191,7 +194,7 @@ mod system {
     }
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(all(not(any(target_os = "linux", target_os = "android")), not(miri)))]
 mod system {
     use super::*;
 
@@ -258,9 +261,15 @@ mod system {
     pub fn wake(_word: &AtomicU32) {}
 }
 
+/// The twin on the heap: what lives in such memory runs between threads under Miri, which knows no mappings.
+#[cfg(miri)]
+mod heap;
+#[cfg(miri)]
+use heap as system;
+
 pub use system::{sleep_on, wake};
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", not(miri)))]
 mod tests {
     use super::*;
     use crate::base::words::Words;

@@ -78,6 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri knows no datagrams")]
     fn a_call_is_heard_by_the_one_who_is_called_and_too_many_do_no_harm() {
         let name = getrandom::u64().expect("random").to_ne_bytes();
         let mut whole = [0; NAME_BYTES];

@@ -366,8 +366,11 @@ impl Area {
         let version = memory.load(at, Relaxed).wrapping_add(1) | 1;
         memory.store(at, version, Relaxed);
         std::sync::atomic::fence(Release);
-        memory.write(at + 8, &call.sequence.to_ne_bytes());
-        memory.write(at + 16, &call.signature.to_ne_bytes());
+        // Others may read it meanwhile: then they see that the version is another one.
+        for (at, value) in [(at + 8, call.sequence), (at + 16, call.signature)] {
+            memory.store(at, value as u32, Relaxed);
+            memory.store(at + 4, (value >> 32) as u32, Relaxed);
+        }
         memory.store(at, version.wrapping_add(1), Release);
     }
 
@@ -376,9 +379,8 @@ impl Area {
     pub(crate) fn call(&self, rank: usize, sequence: u64) -> Option<PastCall> {
         let (memory, at) = (self.segment.memory(), self.call_at(rank, sequence));
         let number = |at: usize| {
-            let mut bytes = [0; 8];
-            memory.read(at, &mut bytes);
-            u64::from_ne_bytes(bytes)
+            let half = |at| u64::from(memory.load(at, Relaxed));
+            half(at) | half(at + 4) << 32
         };
         let before = memory.load(at, Acquire);
         let call = PastCall {

@@ -6,6 +6,7 @@
 //! ([`share`]); such an exposed memory is a copy of no chunks, so that nobody takes it for one.
 
 use std::io;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::cells::Area;
@@ -47,15 +48,18 @@ impl Area {
         signature: u64,
     ) -> Exposed<'a> {
         let segment = self.segment();
-        let into = own.as_mut_ptr().expose_provenance() as u64;
+        let (bytes, length) = (own.as_mut_ptr(), own.len());
+        let into = bytes.expose_provenance() as u64;
         let from = input.map_or(into, |input| input.as_ptr().expose_provenance() as u64);
-        let terms = Terms::now(from, into, own.len() as u64 | EXPOSED, signature);
+        let terms = Terms::now(from, into, length as u64 | EXPOSED, signature);
         let (line, other) = (segment.share_at(self.mine()), self.other() as u32);
         share::open(segment.memory(), line, other, 0, &terms.encode());
         Exposed {
             area: self,
             input,
-            own,
+            own: bytes,
+            length,
+            lent: PhantomData,
         }
     }
 
@@ -86,14 +90,27 @@ impl Area {
 pub(crate) struct Exposed<'a> {
     area: &'a Area,
     input: Option<&'a [u8]>,
-    own: &'a mut [u8],
+    /// A pointer: a reference would cover what the other one writes.
+    own: *mut u8,
+    length: usize,
+    lent: PhantomData<&'a mut [u8]>,
 }
 
 impl Exposed<'_> {
+    /// A part that the other one leaves alone now.
+    fn part(&mut self, range: Range<usize>) -> &mut [u8] {
+        assert!(range.start <= range.end && range.end <= self.length);
+        // SAFETY: in bounds of the slice that is lent to `self`, which borrows it for the result.
+        let start = unsafe { self.own.add(range.start) };
+        // SAFETY: as above. The other rank writes to no part that this one asks for.
+        unsafe { std::slice::from_raw_parts_mut(start, range.len()) }
+    }
+
     /// This rank's contribution to a part that the other one leaves alone, where the result will be.
     pub(crate) fn contribution(&mut self, range: Range<usize>) -> &mut [u8] {
-        let part = &mut self.own[range.clone()];
-        if let Some(input) = self.input {
+        let input = self.input;
+        let part = self.part(range.clone());
+        if let Some(input) = input {
             part.copy_from_slice(&input[range]);
         }
         part
@@ -101,7 +118,7 @@ impl Exposed<'_> {
 
     /// Exposes nothing any more. This rank's contribution then lies where the result will be, except for what
     /// the other one has written, and for this rank's half if it was `made`.
-    pub(crate) fn withdraw(self, halves: [Range<usize>; 2], made: bool) {
+    pub(crate) fn withdraw(mut self, halves: [Range<usize>; 2], made: bool) {
         self.close();
         let Some(input) = self.input else { return };
         let (segment, me) = (self.area.segment(), self.area.mine());
@@ -113,7 +130,7 @@ impl Exposed<'_> {
                 written
             };
             if !over {
-                self.own[half.clone()].copy_from_slice(&input[half]);
+                self.part(half.clone()).copy_from_slice(&input[half]);
             }
         }
     }

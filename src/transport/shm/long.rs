@@ -188,11 +188,14 @@ impl Shared {
         if !wants() {
             return false;
         }
-        let token = segment.token(owner);
         let Some(link) = self.links[owner].as_deref_mut() else {
             return false;
         };
-        if segment.state(owner) != State::In || !link.access(token).writes {
+        if segment.state(owner) != State::In {
+            return false;
+        }
+        let token = segment.token(owner);
+        if !link.access(token).writes {
             return false;
         }
         let next = link.lends_more();
@@ -212,7 +215,7 @@ const fn end(me: usize, other: usize) -> End {
 }
 
 /// The receiver's part.
-fn pull_together(
+pub(super) fn pull_together(
     segment: &Segment,
     (me, helper): (usize, usize),
     (token, address): (Token, u64),
@@ -220,7 +223,8 @@ fn pull_together(
 ) -> bool {
     let (memory, line) = (segment.memory(), segment.share_at(me));
     let chunks = Chunks::of(into.len() as u64);
-    let place = into.as_mut_ptr().expose_provenance() as u64;
+    let bytes = into.as_mut_ptr();
+    let place = bytes.expose_provenance() as u64;
     let terms = Terms::now(address, place, into.len() as u64, 0);
     share::open(memory, line, helper as u32, chunks.count(), &terms.encode());
     segment.notify(helper, me);
@@ -228,7 +232,11 @@ fn pull_together(
     let claim = || share::claim(memory, line, end(me, helper), chunks.count());
     while let Some((index, last)) = claim() {
         let range = chunks.range(index);
-        let chunk = &mut into[range.start as usize..range.end as usize];
+        // SAFETY: chunks lie within `into`, which is lent to this function.
+        let start = unsafe { bytes.add(range.start as usize) };
+        let length = (range.end - range.start) as usize;
+        // SAFETY: as above. This chunk is this rank's alone; a reference to more would cover what the helper writes.
+        let chunk = unsafe { std::slice::from_raw_parts_mut(start, length) };
         copied = read_process(token.pid, address.wrapping_add(range.start), chunk).is_ok();
         if last || !copied {
             break;
@@ -262,7 +270,7 @@ pub(super) fn await_leave(segment: &Segment, me: usize, helper: usize) -> bool {
 }
 
 /// The sender's part.
-fn push_together(segment: &Segment, (me, owner): (usize, usize), token: Token) {
+pub(super) fn push_together(segment: &Segment, (me, owner): (usize, usize), token: Token) {
     let (memory, line, helping) = (
         segment.memory(),
         segment.share_at(owner),

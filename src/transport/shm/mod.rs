@@ -36,6 +36,8 @@ mod long;
 pub(super) mod offers;
 mod places;
 mod segment;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
