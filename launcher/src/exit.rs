@@ -10,6 +10,8 @@ pub(crate) const HOST_LOST: u8 = 72;
 pub(crate) const MISMATCH: u8 = 73;
 /// `--timeout`, or a time limit of the program, ran out.
 pub(crate) const TIMEOUT: u8 = 75;
+/// A rank panicked: what a Rust program ends with that does.
+pub(crate) const PANICKED: u8 = 101;
 /// Bytes that make no sense, or another version of the protocol.
 pub(crate) const WIRE: u8 = 76;
 /// The reader of our standard output has gone, as for a program that `SIGPIPE` ended.
@@ -42,6 +44,7 @@ Exit codes:
   75       a time limit ran out
   76       messages that make no sense, or another version of the library
   77       a process could not prove that it belongs to the job
+  101      a rank panicked, or failed after a panic that it had caught
   141      the reader of our standard output has gone, or files of --output-dir cannot be written";
 
 #[cfg(test)]

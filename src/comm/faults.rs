@@ -14,6 +14,7 @@ pub(super) fn kind_of_job(failure: &JobFailure) -> ErrorKind {
         JobFailureKind::Authentication => ErrorKind::Authentication { reason },
         JobFailureKind::Unreachable => ErrorKind::Unreachable { reason },
         JobFailureKind::Mismatch => ErrorKind::Mismatch { reason },
+        JobFailureKind::Broken => ErrorKind::System { reason },
     }
 }
 

@@ -50,8 +50,11 @@
 //! Between threads of one process a panic is caught: [`threads`](crate::threads) returns the error of the rank
 //! that failed first, with the panic's message, and the others' calls fail.
 //!
-//! An operator of the program's own that panics in the middle of a collective ends its rank as any other panic does. A program
-//! that catches such a panic may not use the library any more: what the collective left undone, the others would wait for.
+//! An operator of the program's own that panics in the middle of a collective ends its rank as any other panic does. It
+//! leaves the collective half done, whoever catches the panic: the rank breaks off at once, so that the others' calls
+//! fail as if it had died, and whatever it calls itself fails with [`System`](crate::ErrorKind::System) and the
+//! collective's name and place. The launcher names the panic, with exit code 101. An operator that may fail returns
+//! a value that stands for failure instead.
 //!
 //! `phalanx run --report-json FILE` writes the same for programs: the first cause with its rank, call and place, what
 //! became of each rank, the ranks of a deadlock, the exit code. `docs/report.md` describes the file.

@@ -4,6 +4,7 @@
 //! behind one lock. There are no globals, so ranks can be threads of one process.
 
 mod account;
+mod broken;
 pub(crate) mod buffers;
 mod collectives;
 mod control;
@@ -282,12 +283,16 @@ impl Runtime {
     /// Sends what is still to be sent, says goodbye, and tells the launcher. Afterwards nothing can be
     /// begun. Does nothing the second time. `called`: by the program, at that place.
     pub(crate) fn finalize(&self, errand: Errand, called: bool) -> Result<(), Fault> {
-        let already = self.station.act(|core| {
+        let (already, failure) = self.station.act(|core| {
             core.state.completions += 1; // Whoever makes progress for awaited operations ends.
-            std::mem::replace(&mut core.finalized, true)
+            let already = std::mem::replace(&mut core.finalized, true);
+            (already, core.state.failure.clone())
         });
         if already {
             return Ok(());
+        }
+        if let Some(failure) = failure.filter(|it| it.kind == JobFailureKind::Broken) {
+            return Err(Fault::Job(failure)); // Without a farewell: it has left something half done.
         }
         let errand = Errand {
             deadline: None,

@@ -67,6 +67,8 @@ pub(crate) enum JobFailureKind {
     Authentication,
     Unreachable,
     Mismatch,
+    /// This rank itself has broken off.
+    Broken,
 }
 
 /// What the engine knows an operation by.

@@ -11,6 +11,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::dispute::CollectiveCall;
 use super::kin::{self, Kin};
 use super::progress::{Core, WATCH_AFTER};
 use super::vigil::Vigil;
@@ -82,10 +83,32 @@ impl Station {
         }
     }
 
-    /// The lock. A thread that panicked while holding it has broken an internal rule; the others go on
-    /// as far as they can, so that the panic's own message is what the user sees.
+    /// The lock. Where a thread panicked while holding it, as in an operator of the program, this rank takes no
+    /// further part: what was left half done, nobody can finish.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+        self.core
+            .lock()
+            .unwrap_or_else(|poisoned| self.break_off(poisoned.into_inner(), None))
+    }
+
+    /// A panic was in the middle of this call, if that is known.
+    #[cold]
+    fn break_off<'a>(
+        &self,
+        mut core: MutexGuard<'a, Core>,
+        call: Option<&CollectiveCall>,
+    ) -> MutexGuard<'a, Core> {
+        if core.break_off(call) {
+            self.tell(&mut core);
+        }
+        core
+    }
+
+    /// As a panic unwinds: the others learn at once that this rank takes no further part.
+    pub(super) fn look_for_breach(&self, call: &CollectiveCall) {
+        if let Err(poisoned) = self.core.lock() {
+            drop(self.break_off(poisoned.into_inner(), Some(call)));
+        }
     }
 
     /// Locks, acts, and tells whoever waits for what was completed thereby.

@@ -112,6 +112,10 @@ pub(super) fn exit_code(rank: &Rank) -> u8 {
     }
     match rank.exit {
         Some(Exit::Signal(signal)) => exit::of_signal(signal.into()),
+        // It has caught the panic that is named as the cause, and failed over it.
+        Some(Exit::Code(0 | 1)) if matches!(rank.complaint, Some(Complaint::Panicked { .. })) => {
+            exit::PANICKED
+        }
         Some(Exit::Code(code)) if code != 0 => code,
         _ => exit::LEFT_EARLY,
     }

@@ -198,6 +198,17 @@ fn a_panic_that_was_caught_is_no_failure() {
 }
 
 #[test]
+fn a_panic_that_was_caught_and_failed_over_has_the_code_of_a_panic() {
+    let mut bed = Bed::new(1);
+    bed.join_all();
+    let (message, location) = ("caught".to_owned(), "x".to_owned());
+    bed.says(0, FromRank::Panicked { message, location });
+    bed.fails(0, FailureClass::Program);
+    bed.exits(0, 1);
+    assert_eq!(bed.done(), [Action::Finish(101)]);
+}
+
+#[test]
 fn a_victim_waits_for_its_cause() {
     let mut bed = Bed::new(3);
     bed.join_all();

@@ -77,6 +77,7 @@ impl Runtime {
         (input, own): (Option<&[u8]>, &mut [u8]),
         reducer: Option<&dyn Reducer>,
     ) -> Directly {
+        let _breaks_off = self.station.breaks_off(&call.described);
         let mut core = self.station.lock();
         let Some(crowded) = core.may_meet_directly(call) else {
             return Directly::No;
