@@ -61,6 +61,7 @@ fn a_long_body_goes_in_pieces() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too long for Miri, and one thread only")]
 fn long_records_go_round_the_whole_ring_and_short_ones_stay_near() {
     const NEAR: usize = 40 * 1024;
     const WHOLE: usize = RING_HEADER_BYTES + 256 * 1024;
