@@ -28,6 +28,7 @@ const PARTS: &[(&str, Part)] = &[
     ("timeouts", timeouts),
     ("threads", threads),
     ("lengths", lengths),
+    ("begun and done", begun_and_done),
     (BURSTS, bursts),
     (REVOKED, revoked),
     (KILLED, killed),
@@ -100,6 +101,53 @@ fn wrong_messages(world: &Communicator) -> Result<()> {
         let status = world.recv_into(&mut buffer, 0, 7)?;
         assert_eq!((status.count, buffer), (0, [round, u64::MAX]));
         world.send(&[round], 0, 8)?;
+    }
+    Ok(())
+}
+
+/// Nonblocking sends that leave at once, between some that do not: they stay in their order, and each is over once.
+fn begun_and_done(world: &Communicator) -> Result<()> {
+    let long = 5000;
+    for round in 0..ROUNDS {
+        dawdle(round + world.rank() as u64);
+        if world.rank() == 1 {
+            let mut buffer = vec![0; long];
+            for (number, count) in [(0, 3), (1, long), (2, 1), (3, 0), (4, long), (5, 2), (6, 1)] {
+                let status = world.recv_into(&mut buffer, 0, 7)?;
+                assert_eq!(status.count, count, "message {number}");
+                assert!(buffer[..count].iter().all(|it| *it == round + number));
+            }
+            world.send(&[round], 0, 8)?;
+            continue;
+        }
+        let mut first = world.isend(vec![round; 3], 1, 7)?;
+        let second = world.isend(vec![round + 1; long], 1, 7)?;
+        let mut third = world.isend(vec![round + 2], 1, 7)?;
+        assert!(!third.cancel(), "a send cannot be taken back");
+        drop(world.isend(Vec::<u64>::new(), 1, 7)?);
+        let (block, words, last) = (vec![round + 4; long], [round + 5; 2], [round + 6]);
+        world.scope(|scope| {
+            scope.isend(&block, 1, 7)?;
+            let status = scope.isend(&words, 1, 7)?.wait()?;
+            assert_eq!((status.source, status.count), (0, 0));
+            scope.isend(&last, 1, 7).map(drop)
+        })?;
+        let given = loop {
+            match first.test()? {
+                Some(given) => break given,
+                None => std::thread::yield_now(),
+            }
+        };
+        assert_eq!(given, [round; 3]);
+        let again = first.test().expect_err("it is over");
+        let text = again.to_string();
+        assert!(
+            text.contains("isend") && text.contains("direct.rs"),
+            "{text}"
+        );
+        assert_eq!(second.wait()?.len(), long);
+        assert_eq!(third.wait()?, [round + 2]);
+        world.recv_into(&mut [0_u64], 1, 8)?;
     }
     Ok(())
 }
@@ -369,6 +417,7 @@ parts! {
     what_was_given_up_takes_nothing: "timeouts";
     threads_of_a_rank_get_their_own: "threads";
     every_length_arrives_in_order: "lengths";
+    sends_that_are_done_at_once_stay_in_order: "begun and done";
     bursts_arrive_in_order: BURSTS;
     a_revocation_ends_a_receive: REVOKED;
     a_death_ends_a_receive: KILLED;

@@ -113,6 +113,8 @@ const fn record_bytes(content: usize) -> u32 {
 
 /// Content from which on a record is long.
 pub const LONG_RECORD_BYTES: usize = 2 * 1024;
+/// Consumed bytes that the producer can do without for a while.
+const SOME_BYTES: u32 = 1024;
 /// Longest content of a record: several of them overlap when both sides copy a long message.
 const CONTENT_BYTES_MAX: usize = 16 * 1024;
 
@@ -386,6 +388,17 @@ impl Consumer {
     /// Whether so much was consumed since the producer was last told that it might be waiting.
     pub const fn owes_room(&self) -> bool {
         self.head.wrapping_sub(self.published) >= self.place.quarter()
+    }
+
+    /// Whether more was consumed since then than the producer can do without: the rest has room for the longest
+    /// record, wherever that has to begin.
+    pub const fn owes_some(&self) -> bool {
+        let some = if self.place.capacity / 16 < SOME_BYTES {
+            self.place.capacity / 16
+        } else {
+            SOME_BYTES
+        };
+        self.head.wrapping_sub(self.published) >= some
     }
 
     /// Lets the producer use what was consumed. `true` when it waits for that and has to be woken.

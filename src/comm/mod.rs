@@ -114,7 +114,8 @@ impl fmt::Debug for Communicator {
 struct Call {
     operation: &'static str,
     site: &'static Location<'static>,
-    begun: Instant,
+    /// `None` when it did not read the clock: its waiting begins later.
+    begun: Option<Instant>,
     peer: Option<usize>,
     tag: Option<u64>,
 }
@@ -122,9 +123,17 @@ struct Call {
 impl Call {
     fn new(operation: &'static str, site: &'static Location<'static>) -> Self {
         Self {
+            begun: Some(Instant::now()),
+            ..Self::timeless(operation, site)
+        }
+    }
+
+    /// A call that does not wait itself.
+    const fn timeless(operation: &'static str, site: &'static Location<'static>) -> Self {
+        Self {
             operation,
             site,
-            begun: Instant::now(),
+            begun: None,
             peer: None,
             tag: None,
         }
@@ -352,7 +361,9 @@ impl Communicator {
         Errand {
             operation: call.operation,
             site: call.site,
-            deadline: self.timeout.and_then(|limit| call.begun.checked_add(limit)),
+            deadline: self
+                .timeout
+                .and_then(|limit| call.begun?.checked_add(limit)),
         }
     }
 
@@ -440,8 +451,11 @@ impl Communicator {
         let error = Error::new(kind, call.operation)
             .on(&self.inner.name)
             .with_tag(tag)
-            .after(call.begun.elapsed())
             .at(call.site);
+        let error = match call.begun {
+            Some(begun) => error.after(begun.elapsed()),
+            None => error,
+        };
         let peer = peer.and_then(|peer| Some((self.inner.group.rank(peer)?, peer)));
         let error = match peer {
             Some((rank, peer)) => error.with_peer(rank, self.inner.runtime.identity().host(peer)),

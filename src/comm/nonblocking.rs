@@ -44,7 +44,7 @@ impl Communicator {
         dest: usize,
         tag: impl Into<Tag>,
     ) -> Result<Pending<Vec<T>>> {
-        let call = Call::new("isend", Location::caller());
+        let call = Call::timeless("isend", Location::caller());
         self.isend_mode(call, elements, dest, tag.into(), Mode::Standard)
     }
 
@@ -61,7 +61,7 @@ impl Communicator {
         dest: usize,
         tag: impl Into<Tag>,
     ) -> Result<Pending<Vec<T>>> {
-        let call = Call::new("issend", Location::caller());
+        let call = Call::timeless("issend", Location::caller());
         self.isend_mode(call, elements, dest, tag.into(), Mode::Synchronous)
     }
 
@@ -79,7 +79,7 @@ impl Communicator {
         source: impl Into<Source>,
         tag: impl Into<Tag>,
     ) -> Result<Pending<(Vec<T>, Status)>> {
-        let call = Call::new("irecv", Location::caller());
+        let call = Call::timeless("irecv", Location::caller());
         let capacity = Capacity::Fixed((buffer.len() * size_of::<T>()) as u64);
         self.begin_receive(call, buffer, source.into(), tag.into(), capacity)
     }
@@ -95,7 +95,7 @@ impl Communicator {
         source: impl Into<Source>,
         tag: impl Into<Tag>,
     ) -> Result<Pending<(Vec<T>, Status)>> {
-        let call = Call::new("irecv_vec", Location::caller());
+        let call = Call::timeless("irecv_vec", Location::caller());
         self.begin_receive(
             call,
             Vec::new(),
@@ -408,7 +408,11 @@ impl Communicator {
     ) -> Result<Pending<Vec<T>>> {
         let args = self.send_args::<T>(&call, dest, tag, mode)?;
         let call = call.with(Some(dest), Some(args.tag));
-        let key = self.inner.runtime.start_send(args, Box::new(elements));
+        let runtime = &self.inner.runtime;
+        if runtime.send_directly(&args, bytemuck::cast_slice(&elements)) {
+            return Ok(Pending::done(call, elements));
+        }
+        let key = runtime.start_send(args, Box::new(elements));
         let key = key.map_err(|fault| self.error(&call, fault, ""))?;
         let finish =
             |comm: &Self, call: &Call, remains: Remains| comm.elements(call, remains.elements);
@@ -431,10 +435,8 @@ impl Communicator {
         capacity: Capacity,
     ) -> Result<Pending<(Vec<T>, Status)>> {
         let args = self.recv_args::<T>(&call, source, tag)?;
-        let key = self
-            .inner
-            .runtime
-            .start_recv(args, Box::new(buffer), capacity);
+        let runtime = &self.inner.runtime;
+        let key = runtime.start_recv(args, Box::new(buffer), capacity);
         let key = key.map_err(|fault| self.recv_error::<T>(&call, &args, fault))?;
         Ok(Pending::request(
             self,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use super::{Call, Communicator};
 use crate::engine::Envelope;
@@ -21,10 +22,26 @@ type Finish<T> = fn(&Communicator, &Call, Remains) -> Result<T>;
 type Explain = fn(&Communicator, &Call, Option<&RecvArgs>, Fault) -> Error;
 
 #[derive(Clone, Copy, Debug)]
-enum Operation {
+enum Key {
     Request(RequestKey),
     Collective(CollectiveKey),
-    /// The result was handed out.
+}
+
+/// An operation with a place on a table of the runtime.
+struct Begun<T> {
+    communicator: Communicator,
+    /// `None` when it was taken off the table.
+    key: Option<Key>,
+    receives: Option<RecvArgs>,
+    finish: Finish<T>,
+    explain: Explain,
+}
+
+enum State<T> {
+    Begun(Begun<T>),
+    /// It was done when it was begun.
+    Done(T),
+    /// The result was handed out, or the operation withdrawn.
     Over,
 }
 
@@ -38,13 +55,12 @@ enum Operation {
 #[doc(alias = "MPI_Request")]
 #[must_use = "an operation that nobody waits for may never be complete"]
 pub struct Pending<T> {
-    communicator: Communicator,
     call: Call,
-    operation: Operation,
-    receives: Option<RecvArgs>,
-    finish: Finish<T>,
-    explain: Explain,
+    state: State<T>,
 }
+
+// Nothing in it is ever pinned.
+impl<T> Unpin for Pending<T> {}
 
 impl<T> fmt::Debug for Pending<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,15 +80,14 @@ impl<T> Pending<T> {
         finish: Finish<T>,
         explain: Explain,
     ) -> Self {
-        let operation = Operation::Request(key);
-        Self {
+        let state = State::Begun(Begun {
             communicator: communicator.clone(),
-            call,
-            operation,
+            key: Some(Key::Request(key)),
             receives,
             finish,
             explain,
-        }
+        });
+        Self { call, state }
     }
 
     pub(super) fn collective(
@@ -81,17 +96,20 @@ impl<T> Pending<T> {
         key: CollectiveKey,
         finish: Finish<T>,
     ) -> Self {
-        let operation = Operation::Collective(key);
-        let explain: Explain = |communicator, call, _, fault| communicator.error(call, fault, "");
-        let receives = None;
-        Self {
+        let state = State::Begun(Begun {
             communicator: communicator.clone(),
-            call,
-            operation,
-            receives,
+            key: Some(Key::Collective(key)),
+            receives: None,
             finish,
-            explain,
-        }
+            explain: |communicator, call, _, fault| communicator.error(call, fault, ""),
+        });
+        Self { call, state }
+    }
+
+    /// An operation that was done at once.
+    pub(super) const fn done(call: Call, result: T) -> Self {
+        let state = State::Done(result);
+        Self { call, state }
     }
 
     /// Waits until the operation is done and gives its result, and the buffer with it.
@@ -101,15 +119,11 @@ impl<T> Pending<T> {
     /// Those of the blocking operation. The time limit of the communicator counts from here.
     #[doc(alias = "MPI_Wait")]
     pub fn wait(mut self) -> Result<T> {
-        let runtime = &self.communicator.inner.runtime;
-        let begun = std::time::Instant::now();
-        let errand = self.communicator.errand(&Call { begun, ..self.call });
-        let outcome = match self.operation {
-            Operation::Request(key) => runtime.wait_request(key, errand).map(Some),
-            Operation::Collective(key) => runtime.wait_collective(key, errand).map(|()| None),
-            Operation::Over => return Err(self.over()),
-        };
-        self.conclude(outcome)
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Begun(begun) => begun.wait(&self.call),
+            State::Done(result) => Ok(result),
+            State::Over => Err(self.over()),
+        }
     }
 
     /// Looks whether the operation is done, and gives its result if so. Afterwards there is nothing
@@ -120,48 +134,36 @@ impl<T> Pending<T> {
     /// Those of the blocking operation; when the result was given before.
     #[doc(alias = "MPI_Test")]
     pub fn test(&mut self) -> Result<Option<T>> {
-        let runtime = &self.communicator.inner.runtime;
-        let outcome = match self.operation {
-            Operation::Request(key) => runtime.test_request(key).map(|it| it.map(Some)),
-            Operation::Collective(key) => runtime.test_collective(key).map(|it| it.map(|()| None)),
-            Operation::Over => return Err(self.over()),
+        let looked = match &mut self.state {
+            State::Begun(begun) => begun.test(&self.call),
+            State::Done(_) => None,
+            State::Over => return Err(self.over()),
         };
-        outcome.map(|outcome| self.conclude(outcome)).transpose()
+        self.advance(looked).transpose()
     }
 
     /// Withdraws the operation as far as that is possible: `true` for a receive that nothing has
     /// matched. Otherwise the operation goes on and can be waited for.
     #[doc(alias = "MPI_Cancel")]
     pub fn cancel(&mut self) -> bool {
-        let Operation::Request(key) = self.operation else {
+        let State::Begun(begun) = &mut self.state else {
             return false;
         };
-        let cancelled = self.communicator.inner.runtime.cancel_request(key);
+        let cancelled = begun.cancel();
         if cancelled {
-            self.operation = Operation::Over;
+            self.state = State::Over;
         }
         cancelled
     }
 
-    fn conclude(&mut self, outcome: Result<Option<Envelope>, Fault>) -> Result<T> {
-        let runtime = &self.communicator.inner.runtime;
-        let elements = match std::mem::replace(&mut self.operation, Operation::Over) {
-            Operation::Request(key) => runtime.take_request(key),
-            Operation::Collective(key) => runtime.take_collective(key),
-            Operation::Over => None,
-        };
-        match outcome {
-            Ok(envelope) => (self.finish)(
-                &self.communicator,
-                &self.call,
-                Remains { envelope, elements },
-            ),
-            Err(fault) => Err((self.explain)(
-                &self.communicator,
-                &self.call,
-                self.receives.as_ref(),
-                fault,
-            )),
+    /// Hands out what is there after a look.
+    fn advance(&mut self, looked: Option<Result<T>>) -> Option<Result<T>> {
+        if let (State::Begun(_), None) = (&self.state, &looked) {
+            return None;
+        }
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Done(result) => Some(Ok(result)),
+            State::Begun(_) | State::Over => looked,
         }
     }
 
@@ -172,35 +174,109 @@ impl<T> Pending<T> {
     }
 }
 
+impl<T> Begun<T> {
+    fn wait(mut self, call: &Call) -> Result<T> {
+        let runtime = &self.communicator.inner.runtime;
+        if let Some(Key::Request(key)) = self.key {
+            if let Some((outcome, elements)) = runtime.finish_request(key) {
+                self.key = None;
+                return self.result(call, outcome.map(Some), elements);
+            }
+        }
+        let begun = Some(Instant::now());
+        let call = Call { begun, ..*call };
+        let errand = self.communicator.errand(&call);
+        let outcome = match self.key {
+            Some(Key::Request(key)) => runtime.wait_request(key, errand).map(Some),
+            Some(Key::Collective(key)) => runtime.wait_collective(key, errand).map(|()| None),
+            None => Ok(None),
+        };
+        self.conclude(&call, outcome)
+    }
+
+    fn test(&mut self, call: &Call) -> Option<Result<T>> {
+        let runtime = &self.communicator.inner.runtime;
+        let outcome = match self.key? {
+            Key::Request(key) => runtime.test_request(key)?.map(Some),
+            Key::Collective(key) => runtime.test_collective(key)?.map(|()| None),
+        };
+        Some(self.conclude(call, outcome))
+    }
+
+    fn poll(&mut self, call: &Call, context: &Context<'_>) -> Option<Result<T>> {
+        let (runtime, waker) = (&self.communicator.inner.runtime, context.waker());
+        let outcome = match self.key? {
+            Key::Request(key) => runtime.poll_request(key, waker)?.map(Some),
+            Key::Collective(key) => runtime.poll_collective(key, waker)?.map(|()| None),
+        };
+        Some(self.conclude(call, outcome))
+    }
+
+    fn cancel(&mut self) -> bool {
+        let Some(Key::Request(key)) = self.key else {
+            return false;
+        };
+        let cancelled = self.communicator.inner.runtime.cancel_request(key);
+        if cancelled {
+            self.key = None;
+        }
+        cancelled
+    }
+
+    /// Takes the operation off its table.
+    fn conclude(&mut self, call: &Call, outcome: Result<Option<Envelope>, Fault>) -> Result<T> {
+        let runtime = &self.communicator.inner.runtime;
+        let elements = match self.key.take() {
+            Some(Key::Request(key)) => runtime.take_request(key),
+            Some(Key::Collective(key)) => runtime.take_collective(key),
+            None => None,
+        };
+        self.result(call, outcome, elements)
+    }
+
+    fn result(
+        &self,
+        call: &Call,
+        outcome: Result<Option<Envelope>, Fault>,
+        elements: Option<Box<dyn OwnedElements>>,
+    ) -> Result<T> {
+        let communicator = &self.communicator;
+        match outcome {
+            Ok(envelope) => (self.finish)(communicator, call, Remains { envelope, elements }),
+            Err(fault) => Err((self.explain)(
+                communicator,
+                call,
+                self.receives.as_ref(),
+                fault,
+            )),
+        }
+    }
+}
+
+impl<T> Drop for Begun<T> {
+    fn drop(&mut self) {
+        let runtime = &self.communicator.inner.runtime;
+        match self.key {
+            Some(Key::Request(key)) => runtime.forget_request(key),
+            Some(Key::Collective(key)) => runtime.forget_collective(key),
+            None => {}
+        }
+    }
+}
+
 impl<T> Future for Pending<T> {
     type Output = Result<T>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let runtime = &this.communicator.inner.runtime;
-        let outcome = match this.operation {
-            Operation::Request(key) => runtime
-                .poll_request(key, context.waker())
-                .map(|it| it.map(Some)),
-            Operation::Collective(key) => runtime
-                .poll_collective(key, context.waker())
-                .map(|it| it.map(|()| None)),
-            Operation::Over => return Poll::Ready(Err(this.over())),
+        let looked = match &mut this.state {
+            State::Begun(begun) => begun.poll(&this.call, context),
+            State::Done(_) => None,
+            State::Over => return Poll::Ready(Err(this.over())),
         };
-        match outcome {
-            Some(outcome) => Poll::Ready(this.conclude(outcome)),
+        match this.advance(looked) {
+            Some(result) => Poll::Ready(result),
             None => Poll::Pending,
-        }
-    }
-}
-
-impl<T> Drop for Pending<T> {
-    fn drop(&mut self) {
-        let runtime = &self.communicator.inner.runtime;
-        match self.operation {
-            Operation::Request(key) => runtime.forget_request(key),
-            Operation::Collective(key) => runtime.forget_collective(key),
-            Operation::Over => {}
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::marker::PhantomData;
 use std::panic::Location;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use super::{Call, Communicator, Source, Status, Tag};
 use crate::engine::Mode;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pod::Pod;
-use crate::runtime::{RecvArgs, RequestKey};
+use crate::runtime::{Fault, RecvArgs, RequestKey};
 
 /// Where nonblocking operations on borrowed buffers live; see [`Communicator::scope`].
 pub struct Scope<'scope, 'env: 'scope> {
@@ -31,15 +32,22 @@ struct Open {
     key: RequestKey,
     call: Call,
     receives: Option<RecvArgs>,
-    explain: fn(&Communicator, &Call, Option<&RecvArgs>, crate::runtime::Fault) -> crate::Error,
+    explain: fn(&Communicator, &Call, Option<&RecvArgs>, Fault) -> Error,
 }
 
 /// An operation of a [`Scope`]. Unless it is waited for, it is complete when the scope ends.
 #[derive(Debug)]
 pub struct ScopedRequest<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
-    key: RequestKey,
-    size: usize,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// It is on the table, and its elements have so many bytes.
+    Begun(RequestKey, usize),
+    /// It was done when it was begun.
+    Done(Status),
 }
 
 impl Communicator {
@@ -97,33 +105,46 @@ struct Guard<'a> {
 }
 
 impl Guard<'_> {
+    /// Waits for all that is open, in its order. What is left after a failure is for `drop`.
     fn wait_all(&self) -> Result<()> {
-        let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut first = Ok(());
-        for operation in open {
-            let Open {
-                key,
-                call,
-                receives,
-                explain,
-            } = operation;
-            let runtime = &self.communicator.inner.runtime;
-            if first.is_ok() {
-                let errand = self.communicator.errand(&call);
-                first = runtime
-                    .wait_request(key, errand)
-                    .map(|_| ())
-                    .map_err(|fault| explain(self.communicator, &call, receives.as_ref(), fault));
+        let (communicator, runtime) = (self.communicator, &self.communicator.inner.runtime);
+        let mut open = lock(self.open);
+        let (mut finished, mut begun) = (0, None);
+        while finished < open.len() {
+            // Most are done when one is: they are taken off the table together.
+            let keys = open[finished..].iter().map(|open| open.key);
+            let (done, fault) = runtime.finish_in_order(keys);
+            finished += done;
+            if let Some(fault) = fault {
+                let failed = &open[finished - 1];
+                return Err(failed.error(communicator, &failed.call, fault));
             }
-            runtime.discard(key);
+            if let Some(next) = open.get(finished) {
+                begun = begun.or_else(|| Some(Instant::now()));
+                let begun = next.call.begun.or(begun);
+                let call = Call { begun, ..next.call };
+                let waited = runtime.wait_request(next.key, communicator.errand(&call));
+                waited.map_err(|fault| next.error(communicator, &call, fault))?;
+            }
         }
-        first
+        open.clear();
+        Ok(())
     }
+}
+
+impl Open {
+    fn error(&self, communicator: &Communicator, call: &Call, fault: Fault) -> Error {
+        (self.explain)(communicator, call, self.receives.as_ref(), fault)
+    }
+}
+
+fn lock(open: &Mutex<Vec<Open>>) -> MutexGuard<'_, Vec<Open>> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
+        let open = std::mem::take(&mut *lock(self.open));
         for operation in open {
             self.communicator.inner.runtime.discard(operation.key);
         }
@@ -144,7 +165,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         dest: usize,
         tag: impl Into<Tag>,
     ) -> Result<ScopedRequest<'scope, 'env>> {
-        let call = Call::new("isend", Location::caller());
+        let call = self.call("isend", Location::caller());
         self.begin_send(call, elements, dest, tag.into())
     }
 
@@ -158,8 +179,12 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     ) -> Result<ScopedRequest<'scope, 'env>> {
         let communicator = self.communicator;
         let args = communicator.send_args::<T>(&call, dest, tag, Mode::Standard)?;
-        let call = call.with(Some(dest), Some(args.tag));
         let bytes = bytemuck::cast_slice(elements);
+        if communicator.inner.runtime.send_directly(&args, bytes) {
+            let (source, tag, count) = (communicator.rank(), 0, 0);
+            return Ok(self.done(Status { source, tag, count }));
+        }
+        let call = call.with(Some(dest), Some(args.tag));
         // SAFETY: the request is entered below, and the guard of the scope, which outlives every use
         // of it, takes it off the table before `'scope` ends, also when the stack unwinds.
         let key = unsafe { communicator.inner.runtime.start_send_borrowed(args, bytes) };
@@ -191,7 +216,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         source: impl Into<Source>,
         tag: impl Into<Tag>,
     ) -> Result<ScopedRequest<'scope, 'env>> {
-        let call = Call::new("irecv_into", Location::caller());
+        let call = self.call("irecv_into", Location::caller());
         self.begin_recv(call, buffer, source.into(), tag.into())
     }
 
@@ -225,17 +250,23 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         ))
     }
 
-    fn enter(&'scope self, open: Open, size: usize) -> ScopedRequest<'scope, 'env> {
-        let key = open.key;
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(open);
-        ScopedRequest {
-            scope: self,
-            key,
-            size,
+    /// Only a time limit needs the clock before the wait begins.
+    fn call(&self, operation: &'static str, site: &'static Location<'static>) -> Call {
+        match self.communicator.timeout {
+            Some(_) => Call::new(operation, site),
+            None => Call::timeless(operation, site),
         }
+    }
+
+    const fn done(&'scope self, status: Status) -> ScopedRequest<'scope, 'env> {
+        let state = State::Done(status);
+        ScopedRequest { scope: self, state }
+    }
+
+    fn enter(&'scope self, open: Open, size: usize) -> ScopedRequest<'scope, 'env> {
+        let state = State::Begun(open.key, size);
+        lock(&self.open).push(open);
+        ScopedRequest { scope: self, state }
     }
 }
 
@@ -246,38 +277,31 @@ impl ScopedRequest<'_, '_> {
     ///
     /// Those of the blocking operation.
     pub fn wait(self) -> Result<Status> {
-        let mut open = self
-            .scope
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let found = open.iter().position(|open| open.key == self.key);
+        let (key, size) = match self.state {
+            State::Begun(key, size) => (key, size),
+            State::Done(status) => return Ok(status),
+        };
+        let mut open = lock(&self.scope.open);
+        let found = open.iter().position(|open| open.key == key);
         let operation = found.map(|index| open.swap_remove(index));
         drop(open);
         let communicator = self.scope.communicator;
-        let Some(Open {
-            key,
-            call,
-            receives,
-            explain,
-        }) = operation
-        else {
-            return Err(communicator.error(
-                &Call::new("wait", Location::caller()),
-                crate::runtime::Fault::Finalized,
-                "",
-            ));
+        let Some(operation) = operation else {
+            let call = Call::new("wait", Location::caller());
+            return Err(communicator.error(&call, Fault::Finalized, ""));
         };
         let guard = Discard { communicator, key };
-        let outcome = communicator
-            .inner
-            .runtime
-            .wait_request(key, communicator.errand(&call));
+        let begun = operation.call.begun.or_else(|| Some(Instant::now()));
+        let call = Call {
+            begun,
+            ..operation.call
+        };
+        let runtime = &communicator.inner.runtime;
+        let outcome = runtime.wait_request(key, communicator.errand(&call));
         drop(guard);
-        let envelope =
-            outcome.map_err(|fault| explain(communicator, &call, receives.as_ref(), fault))?;
+        let envelope = outcome.map_err(|fault| operation.error(communicator, &call, fault))?;
         let source = communicator.inner.group.rank(envelope.source).unwrap_or(0);
-        Ok(Status::of(&envelope, source, self.size))
+        Ok(Status::of(&envelope, source, size))
     }
 }
 

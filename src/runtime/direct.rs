@@ -1,6 +1,9 @@
 //! The shortest way for blocking calls: a message that can leave at once, or that comes within a moment,
 //! needs neither a request nor a name for its memory.
 //!
+//! So does a nonblocking send that can leave at once: nothing is left to wait for. (Nonblocking receives do not: taken one by
+//! one, messages are read so close behind their sender that it has to fetch every line back.)
+//!
 //! Whatever is not simple goes the general way: other operations under way, messages that wait, failures,
 //! anything at the head of the ring but the one message. So the rules of matching are those of the engine.
 

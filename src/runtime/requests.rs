@@ -180,6 +180,47 @@ impl Runtime {
         })
     }
 
+    /// Takes a request off the table if it is done, and gives its elements back.
+    #[expect(
+        clippy::type_complexity,
+        reason = "two things that belong to one request"
+    )]
+    pub(crate) fn finish_request(
+        &self,
+        key: RequestKey,
+    ) -> Option<(Result<Envelope, Fault>, Option<Box<dyn OwnedElements>>)> {
+        self.station.act(|core| {
+            let outcome = core.request_outcome(key)?;
+            let request = core.remove_request(key);
+            let elements = request.and_then(|it| core.state.buffers.take(it.buffer));
+            Some((outcome, elements))
+        })
+    }
+
+    /// Takes requests off the table, the first of them that are done, up to one that has failed. Says how
+    /// many, and why the last of these has failed.
+    pub(crate) fn finish_in_order(
+        &self,
+        keys: impl Iterator<Item = RequestKey>,
+    ) -> (usize, Option<Fault>) {
+        self.station.act(|core| {
+            let mut done = 0;
+            for key in keys {
+                let Some(outcome) = core.request_outcome(key) else {
+                    break;
+                };
+                if let Some(request) = core.remove_request(key) {
+                    core.state.buffers.take(request.buffer);
+                }
+                done += 1;
+                if let Err(fault) = outcome {
+                    return (done, Some(fault));
+                }
+            }
+            (done, None)
+        })
+    }
+
     /// Takes a receive off the table if nothing has matched it.
     pub(crate) fn cancel_request(&self, key: RequestKey) -> bool {
         self.station.act(|core| {

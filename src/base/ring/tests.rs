@@ -168,3 +168,24 @@ fn nonsense_is_found() {
         );
     }
 }
+
+#[test]
+fn a_consumer_may_keep_a_little_room_back() {
+    for (near, bytes) in [(40 * 1024, 256 * 1024), (BYTES, BYTES)] {
+        let words = HeapWords::new(bytes);
+        let place = Place::new(0, bytes);
+        let mut producer = Producer::nearby(place, near.min(bytes - RING_HEADER_BYTES));
+        let mut consumer = Consumer::new(place);
+        let longest = vec![1; place.content_max()];
+        for index in 0..1000_usize {
+            let body = &longest[..index * 97 % (longest.len() + 1)];
+            let pushed = producer.push(&words, 2, &[], body).expect("sound");
+            assert_eq!(pushed, Some(body.len()), "there is room: {index}");
+            let record = consumer.peek(&words).expect("sound").expect("there");
+            consumer.pop(record);
+            if consumer.owes_some() {
+                consumer.publish(&words);
+            }
+        }
+    }
+}

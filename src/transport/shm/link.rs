@@ -250,9 +250,7 @@ impl Link {
                 return (Err(why), wanted);
             }
         }
-        if any {
-            wanted |= self.consumer.publish(memory);
-        }
+        wanted |= self.consumer.publish(memory);
         (Ok(any), wanted)
     }
 
@@ -267,7 +265,7 @@ impl Link {
         taken: impl FnOnce(&Header) -> Option<(R, &'a mut [u8])>,
     ) -> (Head<R>, bool) {
         let record = match self.consumer.peek(memory) {
-            Ok(None) => return (Head::Nothing, false),
+            Ok(None) => return (Head::Nothing, self.consumer.publish(memory)),
             Ok(Some(record)) if record.kind == SHORT => record,
             _ => return (Head::Other, false),
         };
@@ -294,7 +292,8 @@ impl Link {
         self.producer.answered();
         self.consumer.pop(record);
         self.misses = 0;
-        let wanted = self.consumer.publish(memory);
+        // A little room less keeps no producer waiting, and is told with the next look in vain.
+        let wanted = self.consumer.owes_some() && self.consumer.publish(memory);
         (Head::Taken(result), wanted)
     }
 
