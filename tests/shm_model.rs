@@ -6,6 +6,7 @@ use loom::sync::atomic::{AtomicU32, Ordering, fence};
 use loom::thread;
 
 use phalanx::base::bell::{self, Asleep};
+use phalanx::base::cell;
 use phalanx::base::ring::{Consumer, Place, Producer, RING_HEADER_BYTES};
 use phalanx::base::share::{self, End, TERMS_BYTES};
 use phalanx::base::words::{LINE_BYTES, Words};
@@ -253,4 +254,154 @@ fn what_two_copy_is_whole_and_nobody_writes_to_it_afterwards() {
         words.store(REUSED, 1, Ordering::Relaxed);
         helper.join().expect("helps");
     });
+}
+
+/// Where the model has a cell, the result in it, and what its sleeper is woken by.
+const CELL: usize = 0;
+const RESULT: usize = LINE_BYTES;
+const CELL_BELL: usize = 2 * LINE_BYTES;
+const CELL_PARK: usize = 3 * LINE_BYTES;
+const SIGNATURE: u32 = 7;
+
+/// Looks twice, and lets others run between: where somebody comes too early even so there is nothing to be seen.
+fn sees(ready: impl Fn() -> bool) -> bool {
+    if ready() {
+        return true;
+    }
+    thread::yield_now();
+    ready()
+}
+
+/// One rank of a chain of so many adds to the result, when all before it have.
+fn add_in_turn(words: &Model, (rank, ranks): (u32, u32), turn: u32) -> bool {
+    if !sees(|| cell::turn(words, CELL) == turn && cell::arrived(words, CELL) == rank) {
+        return false;
+    }
+    let before = match rank {
+        0 => 0,
+        _ => words.load(RESULT, Ordering::Relaxed),
+    };
+    assert_eq!(before, sum_of(turn, rank));
+    words.store(RESULT, before + part_of(turn, rank), Ordering::Relaxed);
+    if cell::arrive(words, CELL) + 1 == ranks {
+        cell::finish(words, CELL);
+    }
+    true
+}
+
+/// Takes the result, if it is there, and leaves.
+fn take_result(words: &Model, ranks: u32, turn: u32) -> bool {
+    if !sees(|| cell::finished(words, CELL) > 0) {
+        return false;
+    }
+    let sum = words.load(RESULT, Ordering::Relaxed);
+    assert_eq!(sum, sum_of(turn, ranks));
+    let all_agree = cell::leave(words, CELL, (ranks, turn + 1), SIGNATURE);
+    assert_ne!(all_agree, Some(false));
+    true
+}
+
+fn part_of(turn: u32, rank: u32) -> u32 {
+    10 * turn + rank + 1
+}
+
+/// What so many ranks have added up.
+fn sum_of(turn: u32, ranks: u32) -> u32 {
+    (0..ranks).map(|rank| part_of(turn, rank)).sum()
+}
+
+/// All interleavings of what ranks do with a cell. In some of them all are in time.
+fn chain(ranks: u32, play: fn(&Model, u32) -> bool) {
+    let whole = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let seen = std::sync::Arc::clone(&whole);
+    loom::model(move || {
+        let words = Model::new(2 * LINE_BYTES);
+        let others: Vec<_> = (0..ranks - 1)
+            .map(|rank| {
+                let words = Arc::clone(&words);
+                thread::spawn(move || play(&words, rank))
+            })
+            .collect();
+        let mut all = play(&words, ranks - 1);
+        for rank in others {
+            all &= rank.join().expect("adds");
+        }
+        if all {
+            seen.store(true, Ordering::Relaxed);
+        }
+    });
+    assert!(whole.load(Ordering::Relaxed), "they are never in time");
+}
+
+#[test]
+fn each_of_a_chain_adds_to_what_all_before_it_have_made() {
+    chain(3, |words, rank| add_in_turn(words, (rank, 3), 0));
+}
+
+#[test]
+fn nobody_adds_to_a_cell_that_others_still_read() {
+    chain(2, |words, rank| {
+        (0..2).all(|turn| add_in_turn(words, (rank, 2), turn) && take_result(words, 2, turn))
+    });
+}
+
+/// Goes to sleep over a cell, unless it sees what it waits for. `true` when it sleeps.
+fn sleeps_over_cell(words: &Model, ready: impl Fn() -> bool) -> bool {
+    cell::will_sleep(words, CELL);
+    if ready() {
+        return false;
+    }
+    bell::lie_down(words, CELL_PARK, Asleep::OnWord);
+    bell::rung(words, CELL_BELL) == 0
+}
+
+/// Two ranks change something, and the third sleeps over it: who waits for its turn is called by the one before it,
+/// who waits for the result by the last one, who waits for room by the last one to leave.
+fn somebody_wakes_the_sleeper(
+    change: impl Fn(&Model) -> bool + Clone + Send + Sync + 'static,
+    ready: impl Fn(&Model) -> bool + Send + Sync + 'static,
+) {
+    loom::model(move || {
+        let words = Model::new(4 * LINE_BYTES);
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let (words, change) = (Arc::clone(&words), change.clone());
+                thread::spawn(move || {
+                    change(&words) && bell::notify(&*words, CELL_BELL, BIT, CELL_PARK).is_some()
+                })
+            })
+            .collect();
+        let sleeps = sleeps_over_cell(&words, || ready(&words));
+        let woken = others
+            .into_iter()
+            .fold(false, |woken, rank| woken | rank.join().expect("changes"));
+        assert!(!sleeps || woken, "it would sleep for ever");
+    });
+}
+
+#[test]
+fn who_sleeps_until_its_turn_is_called() {
+    somebody_wakes_the_sleeper(
+        |words| cell::arrive(words, CELL) == 1,
+        |words| cell::arrived(words, CELL) == 2,
+    );
+}
+
+#[test]
+fn who_sleeps_until_the_result_is_there_is_called() {
+    somebody_wakes_the_sleeper(
+        |words| cell::finish(words, CELL) == 1 && cell::has_sleepers(words, CELL),
+        |words| cell::finished(words, CELL) == 2,
+    );
+}
+
+#[test]
+fn who_sleeps_until_a_cell_is_open_is_called() {
+    somebody_wakes_the_sleeper(
+        |words| {
+            let last = cell::leave(words, CELL, (2, 1), SIGNATURE).is_some();
+            last && cell::has_sleepers(words, CELL)
+        },
+        |words| cell::turn(words, CELL) == 1,
+    );
 }

@@ -6,14 +6,7 @@
 //! `number % CELLS`, for the `number / CELLS`-th time:
 //!
 //! ```text
-//! in one line, which changes hands a few times for each meeting:
-//! turn       how often the cell has been used; it is open when that is the meeting's turn
-//! arrived    ranks that have put in their contribution
-//! claimed    pieces of the result that somebody makes or has made
-//! finished   pieces that are made; all of them: the result is there
-//! left       ranks that need nothing of it any more; the last one opens the cell for its next use
-//! sleepers   whether somebody sleeps who waits for a change here
-//!
+//! counts     in one line, which changes hands a few times for each meeting: see [`cell`]
 //! slots      for each rank, and for the result: signature and a short payload in one line, or a long one
 //! ```
 //!
@@ -25,10 +18,9 @@
 //! * In a chain ranks arrive in their order, and `arrived` says whose turn it is: that rank alone writes the result, after
 //!   it has seen that its predecessor has arrived (acquire), and before it arrives itself (release). It then calls its
 //!   successor by its bell, and the last one calls all sleepers.
+//!   `tests/shm_model.rs` tries all interleavings.
 //! * Nobody else waits for a particular rank once all have arrived: whoever runs makes the pieces. A rank that
 //!   is not scheduled holds nobody up but itself.
-//! * Before a rank sleeps it sets `sleepers`, then looks once more; whoever changes something looks at
-//!   `sleepers` afterwards. A sequentially consistent fence lies between the two on both sides.
 //! * A rank that dies leaves the counts as they are: the others learn of its death otherwise, and never
 //!   use the area again.
 //! * What a rank reads it has copied first: a slot may be overwritten only by a peer that breaks the rules.
@@ -38,6 +30,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::boards::boards_bytes;
 use super::segment::Segment;
+use crate::base::cell;
 use crate::base::words::{LINE_BYTES, SharedBytes, Words};
 use crate::limits::LOCAL_RANKS_MAX;
 use crate::sys::shared_memory::SharedMemory;
@@ -52,24 +45,15 @@ pub(crate) const SHORT_BYTES: usize = LINE_BYTES - 8;
 /// Slots lie so far apart: not a power of two, which would crowd all of them into a few lines of a cache.
 pub(super) const SLOT_STRIDE: usize = SLOT_BYTES + LINE_BYTES;
 
-const TURN: usize = 0;
-const SLEEPERS: usize = 4;
-const ARRIVED: usize = 8;
-const CLAIMED: usize = 12;
-const FINISHED: usize = 16;
-const LEFT: usize = 20;
 const SHORT_SLOTS: usize = LINE_BYTES;
 const PAGE_BYTES: usize = 4096;
-
-/// Of the word that counts who has left: the bits of the count. Those above sum up signatures.
-const LEFT_BITS: u32 = 12;
 
 /// Calls of each rank that others can look up.
 const CALLS: u64 = 32;
 /// Of one call: a version, which is odd while it is written, the sequence number, and the signature.
 const CALL_BYTES: usize = 32;
 
-const _: () = assert!(CELLS.is_power_of_two() && LOCAL_RANKS_MAX < 1 << LEFT_BITS);
+const _: () = assert!(CELLS.is_power_of_two() && LOCAL_RANKS_MAX < 1 << cell::LEFT_BITS);
 
 const fn long_slots(ranks: usize) -> usize {
     (SHORT_SLOTS + (ranks + 1) * LINE_BYTES).next_multiple_of(PAGE_BYTES)
@@ -183,15 +167,9 @@ impl Area {
         self.base + calls_bytes(ranks) + index * cell_bytes(ranks)
     }
 
-    fn load(&self, number: u32, field: usize) -> u32 {
-        self.segment
-            .memory()
-            .load(self.cell(number) + field, Acquire)
-    }
-
     /// Whether this meeting may begin: everybody has left the last one in its cell.
     pub(crate) fn is_open(&self, number: u32) -> bool {
-        self.load(number, TURN) == turn(number)
+        cell::turn(self.memory(), self.cell(number)) == turn(number)
     }
 
     fn slot(&self, number: u32, slot: usize, length: usize) -> usize {
@@ -255,13 +233,13 @@ impl Area {
 
     /// This rank's slot is written. `true` for the last rank: then all are.
     pub(crate) fn arrive(&self, number: u32) -> bool {
-        let before = self.segment.memory().add(self.cell(number) + ARRIVED, 1);
+        let before = cell::arrive(self.memory(), self.cell(number));
         before as usize + 1 == self.ranks()
     }
 
     /// How many have put in their contributions.
     pub(crate) fn arrived(&self, number: u32) -> usize {
-        self.load(number, ARRIVED) as usize
+        cell::arrived(self.memory(), self.cell(number)) as usize
     }
 
     /// Whether all slots are written.
@@ -283,28 +261,27 @@ impl Area {
 
     /// Whether there is a piece of the result that nobody makes yet.
     pub(crate) fn has_unclaimed(&self, number: u32, pieces: u32) -> bool {
-        self.load(number, CLAIMED) < pieces
+        cell::claimed(self.memory(), self.cell(number)) < pieces
     }
 
     /// A piece of the result that nobody makes yet, if there is one. A result of one piece is made by the
     /// last to arrive, unasked.
     pub(crate) fn claim(&self, number: u32, pieces: u32) -> Option<u32> {
-        if pieces <= 1 || self.load(number, CLAIMED) >= pieces {
-            return None;
-        }
-        let piece = self.segment.memory().add(self.cell(number) + CLAIMED, 1);
-        (piece < pieces).then_some(piece)
+        let several = pieces > 1;
+        several
+            .then(|| cell::claim(self.memory(), self.cell(number), pieces))
+            .flatten()
     }
 
     /// A piece is made. `true` for the last one.
     pub(crate) fn finish(&self, number: u32, pieces: u32) -> bool {
-        let before = self.segment.memory().add(self.cell(number) + FINISHED, 1);
+        let before = cell::finish(self.memory(), self.cell(number));
         before.wrapping_add(1) == pieces
     }
 
     /// How many pieces are made, or otherwise how many ranks have come to the end of how many stages.
     pub(super) fn finished(&self, number: u32) -> u32 {
-        self.load(number, FINISHED)
+        cell::finished(self.memory(), self.cell(number))
     }
 
     /// Whether the result is there.
@@ -319,30 +296,20 @@ impl Area {
     /// a look at what the others do. Here somebody looks: the word that counts sums up signatures as well.
     #[must_use]
     pub(crate) fn leave(&self, number: u32, signature: u64) -> bool {
-        let (memory, cell) = (self.segment.memory(), self.cell(number));
-        let mine = (signature as u32) << LEFT_BITS;
-        let before = memory.add(cell + LEFT, mine | 1);
-        let count = before & ((1 << LEFT_BITS) - 1);
-        if count as usize + 1 < self.ranks() {
-            return true;
+        let next = turn(number.wrapping_add(CELLS));
+        let (ranks, signature) = (self.ranks() as u32, signature as u32);
+        let last = cell::leave(self.memory(), self.cell(number), (ranks, next), signature);
+        if last.is_some() {
+            self.call_sleepers(number);
         }
-        for field in [ARRIVED, CLAIMED, FINISHED, LEFT] {
-            memory.store(cell + field, 0, Relaxed);
-        }
-        memory.store(cell + TURN, turn(number.wrapping_add(CELLS)), Release);
-        self.call_sleepers(number);
-        let others = mine.wrapping_mul(count);
-        before - count == others
+        last.unwrap_or(true)
     }
 
     /// Something has changed: whoever sleeps over it is woken.
     pub(crate) fn call_sleepers(&self, number: u32) {
-        let (memory, at) = (self.segment.memory(), self.cell(number) + SLEEPERS);
-        memory.fence();
-        if memory.load(at, Relaxed) == 0 || memory.swap(at, 0) == 0 {
-            return;
+        if cell::has_sleepers(self.memory(), self.cell(number)) {
+            self.notify_all();
         }
-        self.notify_all();
     }
 
     pub(super) fn notify_all(&self) {
@@ -354,9 +321,7 @@ impl Area {
 
     /// This rank is about to sleep until something changes: look once more afterwards.
     pub(crate) fn will_sleep(&self, number: u32) {
-        let memory = self.segment.memory();
-        memory.store(self.cell(number) + SLEEPERS, 1, Relaxed);
-        memory.fence();
+        cell::will_sleep(self.memory(), self.cell(number));
     }
 
     /// Publishes what this rank calls, for those who wait in vain and wonder why.
@@ -417,7 +382,7 @@ mod tests {
             let cell = one.cell(number);
             one.segment
                 .memory()
-                .store(cell + TURN, turn(number), Relaxed);
+                .store(cell + cell::TURN, turn(number), Relaxed);
         }
         for number in (0..12).map(|index| first.wrapping_add(index)) {
             assert!(one.is_open(number), "{number}");
@@ -431,7 +396,7 @@ mod tests {
     impl Area {
         /// As if so many stages had been come to the end of.
         pub(in crate::transport::shm) fn set_finished(&self, number: u32, count: u32) {
-            let at = self.cell(number) + FINISHED;
+            let at = self.cell(number) + cell::FINISHED;
             self.segment.memory().store(at, count, Relaxed);
         }
     }
@@ -447,7 +412,7 @@ mod tests {
     #[test]
     fn counts_that_make_no_sense_hurt_nobody() {
         let [one, _] = pair();
-        for field in [ARRIVED, CLAIMED, FINISHED, LEFT] {
+        for field in [cell::ARRIVED, cell::CLAIMED, cell::FINISHED, cell::LEFT] {
             let at = one.cell(0) + field;
             one.segment.memory().store(at, u32::MAX, Relaxed);
         }
