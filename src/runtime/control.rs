@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,7 +55,8 @@ impl Reporter {
     }
 }
 
-fn write_all(stream: &mut std::os::unix::net::UnixStream, bytes: &[u8]) {
+/// Writes to a stream that does not block, and waits while it has no room. What cannot be written is dropped.
+pub(super) fn write_all(stream: &mut (impl Write + AsFd), bytes: &[u8]) {
     let mut rest = bytes;
     while !rest.is_empty() {
         match stream.write(rest) {

@@ -319,12 +319,17 @@ impl Link {
         self.to = None;
         for signal in [Signal::TERM, Signal::KILL] {
             let deadline = Instant::now() + LEAVE;
-            while Instant::now() < deadline {
+            loop {
                 match self.child.try_wait() {
                     Ok(Some(status)) => return Some(status),
-                    Ok(None) => std::thread::sleep(Duration::from_millis(1)),
+                    Ok(None) => {}
                     Err(_) => return None,
                 }
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                await_end(&self.child, left);
             }
             let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
             // It is not waited for yet, so the number is still its own.
@@ -332,6 +337,25 @@ impl Link {
         }
         self.child.wait().ok()
     }
+}
+
+/// Waits for the end of a child, which is not waited for yet, no longer than the limit; it may return early.
+fn await_end(child: &Child, limit: Duration) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::event::{PollFd, PollFlags, poll};
+        use rustix::process::{PidfdFlags, pidfd_open};
+
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let end = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        if let (Some(end), Ok(limit)) = (end, rustix::event::Timespec::try_from(limit)) {
+            let _ = poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&limit));
+            return;
+        }
+    }
+    // Nothing tells of it here.
+    let _ = child;
+    std::thread::sleep(limit.min(Duration::from_millis(1)));
 }
 
 /// Only the same sort of system can run our bytes.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token};
 
+use super::super::control::write_all;
 use super::line::{Forwarded, Forwarding, Line};
 use crate::wire::control::{
     Arrival, Decoder, FromMeeting, FromRank, Secret, ToMeeting, ToRank, Welcome, encode,
@@ -225,17 +226,7 @@ pub(super) fn read_rank(stream: &mut UnixStream, spoken: &mut Decoder, taken: &m
 /// Tells a rank something; it always reads, so waiting for it is short.
 pub(super) fn tell_rank(stream: &mut UnixStream, message: &ToRank) {
     let Ok(bytes) = encode(message) else { return };
-    let mut rest = &bytes[..];
-    while !rest.is_empty() {
-        match stream.write(rest) {
-            Ok(written) if written > 0 => rest = &rest[written..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            _ => return,
-        }
-    }
+    write_all(stream, &bytes);
 }
 
 struct Carrier {

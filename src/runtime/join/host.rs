@@ -156,8 +156,8 @@ impl Hub {
             self.hear_rank();
             self.hear_guests();
             self.coordinator.tick(self.started.elapsed());
-            if self.act() {
-                self.last_words();
+            if self.act(&mut poll) {
+                self.last_words(&mut poll);
                 if let Some(reason) = self.refusal.take() {
                     let _ = self.outcome.send(Err(reason));
                 }
@@ -322,7 +322,7 @@ impl Hub {
     }
 
     /// Does what the coordinator wants; whether that was the last.
-    fn act(&mut self) -> bool {
+    fn act(&mut self, poll: &mut Poll) -> bool {
         let mut over = false;
         for action in self.coordinator.take_actions() {
             match action {
@@ -335,7 +335,7 @@ impl Hub {
                 }
                 Action::End { code, line } => {
                     eprintln!("phalanx: {line}");
-                    self.last_words();
+                    self.last_words(poll);
                     std::process::exit(code.into());
                 }
                 Action::Over => over = true,
@@ -358,11 +358,16 @@ impl Hub {
     }
 
     /// Waits a little until the others have heard what was said, and hung up.
-    fn last_words(&mut self) {
+    fn last_words(&mut self, poll: &mut Poll) {
         let until = Instant::now() + LAST_WORDS;
-        while Instant::now() < until && !self.guests.is_empty() {
+        let mut events = Events::with_capacity(64);
+        loop {
             self.guests.retain(|_, guest| guest.line.exchange().is_ok());
-            std::thread::sleep(Duration::from_millis(1));
+            let left = until.saturating_duration_since(Instant::now());
+            if self.guests.is_empty() || left.is_zero() {
+                return;
+            }
+            let _ = poll.poll(&mut events, Some(left));
         }
     }
 }
