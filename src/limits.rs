@@ -77,6 +77,10 @@ pub const BOARDS_AHEAD: u32 = 2;
 /// Longer blocks that ranks of one host exchange are fetched from where they lie, where the kernel allows it.
 pub const EXCHANGE_COPIED_BYTES_MAX: usize = 16 * 1024;
 
+/// Where ranks outnumber cores, shortest time between two looks whether a rank should run where its neighbours do not.
+pub const GO_HOME_MICROS_MIN: u64 = 20_000;
+/// There, a rank of a chain whose turn has not come looks so often for that alone before it looks for everything.
+pub const CHAIN_LOOKS_PER_TURN: u32 = 8;
 /// Shortest time between two moves of a rank to another processor.
 pub const STEP_ASIDE_MICROS_MIN: u64 = 1_000;
 

@@ -15,7 +15,7 @@ use super::dispute::CollectiveCall;
 use super::kin::{self, Kin};
 use super::progress::{Core, WATCH_AFTER};
 use super::vigil::Vigil;
-use crate::limits::{LOAN_COPY_BYTES_MAX, LOAN_PATIENCE_MICROS};
+use crate::limits::{CHAIN_LOOKS_PER_TURN, LOAN_COPY_BYTES_MAX, LOAN_PATIENCE_MICROS};
 use crate::transport::{Waiter, Waker};
 
 /// How long a wait in which nothing moves leaves payloads lent that were written, before it makes copies.
@@ -196,9 +196,7 @@ impl Station {
                     if crowded == Some(true) {
                         core.fabric.spread(now);
                     }
-                    drop(core);
-                    std::thread::yield_now();
-                    self.lock()
+                    self.yield_core(core, &mut idle)
                 }
                 Stage::Park { .. } if core.settle_loans(u64::MAX) || !core.rest() => core,
                 Stage::Park { waited } => {
@@ -218,6 +216,25 @@ impl Station {
                 }
             };
         }
+    }
+
+    /// Leaves the core to another rank, and does not hold the lock meanwhile; again while nothing but a turn in a chain is
+    /// waited for.
+    fn yield_core<'a>(
+        &'a self,
+        mut core: MutexGuard<'a, Core>,
+        idle: &mut Idle,
+    ) -> MutexGuard<'a, Core> {
+        for look in 0..=CHAIN_LOOKS_PER_TURN {
+            drop(core);
+            std::thread::yield_now();
+            core = self.lock();
+            if look == CHAIN_LOOKS_PER_TURN || !core.awaits_its_turn() {
+                break;
+            }
+            idle.yields += 1;
+        }
+        core
     }
 
     /// Without a launcher the ranks look for themselves, as if this one slept meanwhile.

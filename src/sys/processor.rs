@@ -106,22 +106,40 @@ pub fn current() -> Option<u32> {
 /// it was: the operating system may move it back whenever it likes.
 pub fn leave(processor: u32) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        use rustix::thread::{sched_getaffinity, sched_setaffinity};
-        let Ok(allowed) = sched_getaffinity(None) else {
-            return;
-        };
-        let mut others = allowed;
-        others.unset(processor as usize);
-        if others.count() == 0 || sched_setaffinity(None, &others).is_err() {
-            return;
-        }
-        if let Err(error) = sched_setaffinity(None, &allowed) {
-            tracing::warn!(%error, "this thread stays bound to the processors it was moved to");
-        }
-    }
+    move_to(|set| set.unset(processor as usize));
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let _ = processor;
+}
+
+/// Moves this thread to a processor, if it may use that: as [`leave`] does.
+pub fn go_to(processor: u32) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    move_to(|set| {
+        let allowed = set.is_set(processor as usize);
+        set.clear();
+        if allowed {
+            set.set(processor as usize);
+        }
+    });
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = processor;
+}
+
+/// Moves this thread to one of the processors that are left of those that it may use, if any are.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn move_to(choose: impl FnOnce(&mut rustix::thread::CpuSet)) {
+    use rustix::thread::{sched_getaffinity, sched_setaffinity};
+    let Ok(allowed) = sched_getaffinity(None) else {
+        return;
+    };
+    let mut chosen = allowed;
+    choose(&mut chosen);
+    if chosen.count() == 0 || sched_setaffinity(None, &chosen).is_err() {
+        return;
+    }
+    if let Err(error) = sched_setaffinity(None, &allowed) {
+        tracing::warn!(%error, "this thread stays bound to the processors it was moved to");
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -133,6 +151,12 @@ mod tests {
         let before = Processors::allowed().expect("a set").numbers();
         let here = current().expect("some processor");
         leave(here);
+        assert_eq!(Processors::allowed().expect("a set").numbers(), before);
+        for one in &before {
+            go_to(*one);
+            assert_eq!(Processors::allowed().expect("a set").numbers(), before);
+        }
+        go_to(1000);
         assert_eq!(Processors::allowed().expect("a set").numbers(), before);
     }
 

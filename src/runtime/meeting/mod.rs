@@ -21,6 +21,7 @@
 //! See [`cells`](crate::transport) and [`boards`](crate::transport) for how the memory is shared.
 
 mod boards;
+mod chain;
 mod direct;
 mod doubts;
 mod exchange;

@@ -94,6 +94,8 @@ pub(super) struct Shared {
     attends: bool,
     /// When this rank last left its processor to another one.
     stepped: Option<Instant>,
+    /// When this rank last looked whether it should run elsewhere.
+    went_home: Option<Instant>,
     leaving: bool,
     /// Others read it, and write it as it is, to find out whether they can.
     _token: Box<AtomicU64>,
@@ -146,6 +148,7 @@ impl Shared {
             long: config.long,
             attends: false,
             stepped: None,
+            went_home: None,
             leaving: false,
             segment,
             _token: token,

@@ -10,8 +10,8 @@ use super::Shared;
 use super::cells::Area;
 use super::segment::{AT_AWAKE, PROCESSOR, Segment, bit};
 use crate::base::words::Words;
-use crate::limits::STEP_ASIDE_MICROS_MIN;
-use crate::sys::processor;
+use crate::limits::{GO_HOME_MICROS_MIN, STEP_ASIDE_MICROS_MIN};
+use crate::sys::processor::{self, Processors};
 
 impl Segment {
     /// Notes which processor a rank runs on.
@@ -50,6 +50,25 @@ impl Segment {
         let mut here = self.company(processor);
         here.next_back() == Some(me) && here.count() >= share
     }
+
+    /// Where a rank runs best: neighbours on different processors, so that in a chain the next one works while its predecessor
+    /// does. `processors` are those that all may use; with more of them than cores there is no such place.
+    fn home(&self, rank: usize, processors: &[u32]) -> Option<u32> {
+        let counted = processors.len() == self.cores();
+        processors
+            .get(rank % self.cores().max(1))
+            .copied()
+            .filter(|_| counted)
+    }
+
+    /// Where this rank should go instead of staying where it is: home, if there is room or somebody else who should leave.
+    fn way_home(&self, me: usize, here: u32, processors: &[u32]) -> Option<u32> {
+        let home = self.home(me, processors).filter(|home| *home != here)?;
+        let share = (self.awake() as usize).div_ceil(self.cores().max(1));
+        let room = self.company(home).count() < share;
+        let astray = |rank: usize| self.home(rank, processors) != Some(home);
+        (room || self.company(home).any(astray)).then_some(home)
+    }
 }
 
 impl Shared {
@@ -78,7 +97,7 @@ impl Shared {
     }
 
     /// In a crowd: leaves the processor when it has more than its share of ranks. All wait for the last one, so
-    /// an uneven split costs all of them.
+    /// an uneven split costs all of them. Now and then a rank goes where its neighbours are not.
     pub(in crate::transport) fn spread(&mut self, now: Instant) {
         if self.rests(now) {
             return;
@@ -89,7 +108,20 @@ impl Shared {
         };
         self.segment.note_processor(self.me, here);
         if self.segment.is_one_too_many(self.me, here) {
-            processor::leave(here);
+            return processor::leave(here);
+        }
+        let pause = Duration::from_micros(GO_HOME_MICROS_MIN);
+        let last = self.went_home;
+        if last.is_some_and(|last| now.saturating_duration_since(last) < pause) {
+            return;
+        }
+        self.went_home = Some(now);
+        let allowed = Processors::allowed().map(|allowed| allowed.numbers());
+        let home = allowed
+            .ok()
+            .and_then(|it| self.segment.way_home(self.me, here, &it));
+        if let Some(home) = home {
+            processor::go_to(home);
         }
     }
 }
@@ -109,5 +141,54 @@ impl Area {
             let seen = segment.processor(self.member(rank));
             seen.is_some_and(|seen| seen != here)
         })
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// Ranks that are awake on these processors, and two cores.
+    fn at(places: &[u32]) -> Segment {
+        let segment = Segment::create(places.len(), 2, 0).expect("memory");
+        for (rank, place) in places.iter().enumerate() {
+            segment.set_awake(rank, true);
+            segment.note_processor(rank, *place);
+        }
+        segment
+    }
+
+    fn ways(places: &[u32]) -> Vec<Option<u32>> {
+        let segment = at(places);
+        let way = |(me, here): (usize, &u32)| segment.way_home(me, *here, &[4, 7]);
+        places.iter().enumerate().map(way).collect()
+    }
+
+    #[test]
+    fn neighbours_run_on_different_processors() {
+        assert_eq!(ways(&[4, 7, 4, 7]), [None; 4]);
+        // Two that are where the other one should be change places, one after the other.
+        assert_eq!(ways(&[4, 4, 7, 7]), [None, Some(7), Some(4), None]);
+        assert_eq!(ways(&[4, 7, 7, 7]), [None, None, Some(4), None]);
+    }
+
+    #[test]
+    fn nobody_goes_where_there_are_enough() {
+        let segment = at(&[4, 7, 4, 7, 7]);
+        segment.set_awake(1, false);
+        segment.set_awake(3, false);
+        assert_eq!(
+            segment.way_home(4, 7, &[4, 7]),
+            None,
+            "two of three are there"
+        );
+    }
+
+    #[test]
+    fn a_quota_of_processors_is_no_place() {
+        let segment = at(&[4, 4, 4]);
+        assert_eq!(segment.way_home(1, 4, &[4, 5, 6, 7]), None);
+        assert_eq!(segment.way_home(1, 4, &[4]), None);
+        assert_eq!(segment.way_home(1, 4, &[4, 7]), Some(7));
     }
 }
