@@ -2,12 +2,11 @@
 //!
 //! A [`MatchQueue`] holds values in order of arrival. Each is threaded on up to `N` doubly linked
 //! lists, one for each pattern under which it may be looked for; a hash table finds the ends of a
-//! list. Posted receives have one pattern each, which may contain wildcards. Unexpected messages have
+//! list, except of one: most programs have values under one pattern at a time. Posted receives have one pattern each, which may contain wildcards. Unexpected messages have
 //! four: exactly themselves, any source, any tag, and both. Taking a value out unlinks it everywhere,
 //! so nothing here costs more with a longer queue.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use rustc_hash::FxBuildHasher;
 use slotmap::{SlotMap, new_key_type};
@@ -39,11 +38,51 @@ struct Ends {
     last: NodeId,
 }
 
+/// Where lists begin and end.
+#[derive(Debug, Default)]
+struct Lists {
+    /// Of one pattern that found this place free; it is nowhere else.
+    one: Option<(Pattern, Ends)>,
+    others: HashMap<Pattern, Ends, FxBuildHasher>,
+}
+
+impl Lists {
+    fn get(&self, pattern: &Pattern) -> Option<&Ends> {
+        match &self.one {
+            Some((one, ends)) if one == pattern => Some(ends),
+            _ => self.others.get(pattern),
+        }
+    }
+
+    fn get_mut(&mut self, pattern: &Pattern) -> Option<&mut Ends> {
+        match &mut self.one {
+            Some((one, ends)) if one == pattern => Some(ends),
+            _ => self.others.get_mut(pattern),
+        }
+    }
+
+    /// Begins a list that is not there.
+    fn insert(&mut self, pattern: Pattern, ends: Ends) {
+        if self.one.is_none() {
+            self.one = Some((pattern, ends));
+        } else {
+            self.others.insert(pattern, ends);
+        }
+    }
+
+    fn remove(&mut self, pattern: &Pattern) {
+        match &self.one {
+            Some((one, _)) if one == pattern => self.one = None,
+            _ => drop(self.others.remove(pattern)),
+        }
+    }
+}
+
 /// Values in order of arrival, found by pattern.
 #[derive(Debug)]
 pub struct MatchQueue<V, const N: usize> {
     nodes: SlotMap<NodeId, Node<V, N>>,
-    lists: [HashMap<Pattern, Ends, FxBuildHasher>; N],
+    lists: [Lists; N],
     arrivals: u64,
 }
 
@@ -51,7 +90,7 @@ impl<V, const N: usize> Default for MatchQueue<V, N> {
     fn default() -> Self {
         Self {
             nodes: SlotMap::with_key(),
-            lists: std::array::from_fn(|_| HashMap::default()),
+            lists: std::array::from_fn(|_| Lists::default()),
             arrivals: 0,
         }
     }
@@ -79,18 +118,12 @@ impl<V, const N: usize> MatchQueue<V, N> {
     /// their order.
     pub fn append(&mut self, list: usize, pattern: Pattern, id: NodeId) {
         let mut previous = None;
-        match self.lists[list].entry(pattern) {
-            Entry::Occupied(mut ends) => {
-                let ends = ends.get_mut();
-                previous = Some(ends.last);
-                ends.last = id;
-            }
-            Entry::Vacant(vacant) => {
-                vacant.insert(Ends {
-                    first: id,
-                    last: id,
-                });
-            }
+        if let Some(ends) = self.lists[list].get_mut(&pattern) {
+            previous = Some(ends.last);
+            ends.last = id;
+        } else {
+            let (first, last) = (id, id);
+            self.lists[list].insert(pattern, Ends { first, last });
         }
         if let Some(previous) = previous {
             self.nodes[previous].links[list].next = Some(id);
@@ -213,7 +246,34 @@ mod tests {
         }
         assert_eq!(rest, [1, 3]);
         assert!(queue.is_empty());
-        assert!(queue.lists[0].is_empty(), "no list outlives its values");
+        let lists = &queue.lists[0];
+        let none = lists.one.is_none() && lists.others.is_empty();
+        assert!(none, "no list outlives its values");
+    }
+
+    #[test]
+    fn lists_that_come_and_go_are_told_apart() {
+        let mut queue = MatchQueue::<u64, 1>::default();
+        let put = |queue: &mut MatchQueue<u64, 1>, tag: u64, value| {
+            queue.push([Some(pattern(0, tag))], value)
+        };
+        let first = put(&mut queue, 1, 10);
+        put(&mut queue, 2, 20);
+        put(&mut queue, 1, 11);
+        queue.remove(first);
+        put(&mut queue, 2, 21);
+        let mut take = |tag: u64| {
+            let (id, _) = queue.first(0, &pattern(0, tag))?;
+            queue.remove(id)
+        };
+        assert_eq!(take(1), Some(11));
+        assert_eq!((take(2), take(1)), (Some(20), None));
+        put(&mut queue, 3, 30);
+        let (id, _) = queue.first(0, &pattern(0, 3)).expect("there");
+        assert_eq!(queue.remove(id), Some(30));
+        let (id, _) = queue.first(0, &pattern(0, 2)).expect("there");
+        assert_eq!(queue.remove(id), Some(21));
+        assert!(queue.is_empty());
     }
 
     #[test]
