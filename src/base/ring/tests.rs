@@ -170,6 +170,7 @@ fn nonsense_is_found() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too long for Miri, and one thread only")]
 fn a_consumer_may_keep_a_little_room_back() {
     for (near, bytes) in [(40 * 1024, 256 * 1024), (BYTES, BYTES)] {
         let words = HeapWords::new(bytes);
