@@ -53,6 +53,9 @@ fn pair(family: Family, spinning: bool) -> io::Result<[End; 2]> {
             for stream in [&one, &other] {
                 stream.set_nodelay(true)?;
                 stream.set_nonblocking(spinning)?;
+                // Like the library's connections within a host: with one that paces the bound would be none.
+                #[cfg(any(target_os = "linux", target_os = "android"))]
+                let _ = rustix::net::sockopt::set_tcp_congestion(stream, "reno");
             }
             [end(Box::new(one)), end(Box::new(other))]
         }
