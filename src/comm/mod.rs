@@ -189,9 +189,9 @@ impl Communicator {
 
     /// A handle whose blocking operations give up after `limit` with [`ErrorKind::Timeout`].
     ///
-    /// A receive that gave up has taken nothing; a send that gave up may or may not be received. After
-    /// a collective has given up, the communicator's ranks are out of step: only other communicators
-    /// should be used.
+    /// A receive that gave up has taken nothing, unless a message was just arriving for it over a socket: that one
+    /// is lost. A send that gave up may or may not be received; if it was under way, the receive that it was for fails.
+    /// After a collective has given up, the communicator's ranks are out of step: only other communicators should be used.
     ///
     /// # Examples
     ///

@@ -170,7 +170,9 @@
 //!
 //! Nothing is limited by default: waiting for a slow rank is no error. Limits are set with
 //! [`with_timeout`](crate::Communicator::with_timeout) for a handle, with `PHALANX_TIMEOUT` (seconds) for the world and what is
-//! derived from it, and with `phalanx run --timeout` for the whole job. A receive that gave up has taken nothing.
+//! derived from it, and with `phalanx run --timeout` for the whole job. A receive that gave up has taken nothing,
+//! unless a message was just arriving for it over a socket (TCP, Unix): its buffer is gone then, and so is the message. A send that gave up
+//! while its message was under way lets the receive fail that it was for: "the sender gave the message up before it was complete".
 //! After a collective gave up its communicator should not be used for others: the ranks are out of step.
 //!
 //! ```
