@@ -221,11 +221,12 @@ impl Outbox {
                 way.socket.write(&pieces)
             }
         };
+        let heads = HEADER_BYTES * (1 + usize::from(first.is_some()));
         if let Ok(moved) = &mut result {
-            moved.go_on(way.socket, back);
+            moved.go_on(way.socket, heads + front.len(), back);
         }
         let bytes = result.as_ref().map_or(0, |moved| moved.bytes);
-        let all = HEADER_BYTES * (1 + usize::from(first.is_some())) + payload.len();
+        let all = heads + payload.len();
         if self.keeps || bytes < all {
             if let Some(head) = before {
                 let body = Body::NONE;

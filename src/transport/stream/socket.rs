@@ -48,9 +48,10 @@ pub(super) struct Moved {
 }
 
 impl Moved {
-    /// Writes what follows, if the socket may take it. An error comes again with the next call.
-    pub(super) fn go_on(&mut self, socket: &mut Socket, rest: &[u8]) {
-        if !self.more || rest.is_empty() {
+    /// Writes what follows `front` bytes, if all of them are written and the socket may take more: it may even if they are
+    /// not. An error comes again with the next call.
+    pub(super) fn go_on(&mut self, socket: &mut Socket, front: usize, rest: &[u8]) {
+        if self.bytes != front || !self.more || rest.is_empty() {
             return;
         }
         if let Ok(next) = socket.write(&[IoSlice::new(rest)]) {
